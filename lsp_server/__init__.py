@@ -1,0 +1,1 @@
+"""Editor-facing layer: the only one that knows LSP, and the one that wires the others."""

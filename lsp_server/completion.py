@@ -1,0 +1,93 @@
+"""The frozen messages of the completion pipeline; ``completer.Completer.complete`` maps one to the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from holefill.context.items import Cursor, Pack
+from holefill.model.request import FinishReason, Sampling, Shape, Timing
+
+
+class Trigger(StrEnum):
+    AUTOMATIC = "automatic"
+    INVOKED = "invoked"
+
+
+class Reason(StrEnum):
+    """Why there is, or is not, a suggestion. Every answer carries one."""
+
+    MODEL = "model"
+    TYPE_THROUGH = "type_through"
+    """Answered from the cache: the user typed what had been suggested."""
+    CACHE = "cache"
+    EMPTY = "empty"
+    """The model had nothing to add."""
+    DUPLICATE = "duplicate"
+    """The suggestion repeated the text after the cursor."""
+    LOW_CONFIDENCE = "low_confidence"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    TOO_LARGE = "too_large"
+    BINARY = "binary"
+    BAD_POSITION = "bad_position"
+    DISABLED = "disabled"
+    SECRET_FILE = "secret_file"
+    MODEL_LOADING = "model_loading"
+    ENGINE_ERROR = "engine_error"
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    cursor: Cursor
+    trigger: Trigger = Trigger.AUTOMATIC
+    selected_text: str | None = None
+    """Text of the entry highlighted in the editor's suggest widget; an answer must start with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompleterOptions:
+    """Everything that changes what is suggested; the evaluation varies these."""
+
+    prefix_tokens: int = 400
+    """The plain last-N prefix (PROMPT.md §5); its start moves in steps so that the KV prefix stays valid."""
+    suffix_tokens: int = 64
+    """PROMPT.md §2; this is what every keystroke re-prefills."""
+    context_tokens: int = 0
+    """Budget of repository context in the prompt; 0 = none, the measured default for the small models."""
+    max_new_tokens: int = 64
+    shape: Shape | None = None
+    """None: chosen from the cursor (mid-line → statement, else block)."""
+    sampling: Sampling = Sampling()
+    gather_ms: float = 40.0
+    deadline_ms: float | None = None
+    show_threshold: float = -10.0
+    """Mean log-probability of the first line below which an automatic suggestion stays silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was used, dropped and spent for one answer."""
+
+    pack: Pack = field(default_factory=Pack)
+    prompt_tokens: int = 0
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    """gather, prompt, generate, postprocess, total."""
+    timing: Timing = Timing()
+    finish: FinishReason | None = None
+    mean_logprob: float | None = None
+    """Of the first line of the raw text."""
+    raw_text: str = ""
+    """What the engine returned after its stop rule, before post-processing."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """``text`` replaces the empty range at the cursor, plus ``replace_after`` characters that follow it on its line."""
+
+    text: str
+    reason: Reason
+    receipt: Receipt = field(default_factory=Receipt)
+    alternatives: tuple[str, ...] = ()
+    replace_after: int = 0

@@ -1,0 +1,1 @@
+"""Text in, tokens out: models, engine, speculation, serving. Knows nothing of repositories."""

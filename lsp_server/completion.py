@@ -58,7 +58,7 @@ class CompleterOptions:
     max_new_tokens: int = 64
     shape: Shape | None = None
     """None: chosen from the cursor (mid-line → statement, else block)."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     gather_ms: float = 40.0
     deadline_ms: float | None = None
     show_threshold: float = -10.0
@@ -73,7 +73,7 @@ class Receipt:
     prompt_tokens: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
     """gather, prompt, generate, postprocess, total."""
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
     finish: FinishReason | None = None
     mean_logprob: float | None = None
     """Of the first line of the raw text."""

@@ -1,0 +1,140 @@
+"""Which brackets are open before a hole and which of them the text after it already closes.
+
+A light lexer, not a parser: it must answer at once on half-typed code. Strings and comments are skipped; strings end
+at their line (except triple-quoted and template ones), so a stray quote cannot hide the rest of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from holefill.context.syntax.languages import LANGUAGES, line_comment
+
+OPENERS = {"(": ")", "[": "]", "{": "}"}
+CLOSERS = {closer: opener for opener, closer in OPENERS.items()}
+WINDOW = 20_000
+"""Characters looked at on each side: 500 lines, under 1 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    char: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """What the brackets around a hole still need."""
+
+    missing: str
+    """Closers that neither side has, innermost first: the completion may supply them."""
+    supplied: str
+    """Closers the suffix already has for brackets open in the prefix, innermost first."""
+    quote: str
+    """Delimiter of the string the hole is inside of, or ''."""
+
+
+@lru_cache(maxsize=32)
+def _lexer(language: str) -> re.Pattern[str]:
+    """Matches strings, comments (to skip them) and brackets; an unfinished string or comment runs to the end."""
+    row = LANGUAGES.get(language)
+    strings, multiline = (row.strings, row.multiline) if row is not None else (('"', "'"), ())
+    parts = []
+    for quote in strings:
+        inside = r"\\[\s\S]|[\s\S]" if quote in multiline else r"\\.|[^\n\\]"
+        parts.append(rf"{quote}(?:(?!{quote})(?:{inside}))*(?:{quote}|\Z)")
+    if "'" not in strings:
+        parts.append(r"'(?:\\[^'\n]*|[^'\\\n])'")  # a character; alone, Rust's lifetime
+    parts.append(re.escape(line_comment(language)) + r"[^\n]*")
+    if row is not None and row.block_comment is not None:
+        opener, closer = map(re.escape, row.block_comment)
+        parts.append(rf"{opener}[\s\S]*?(?:{closer}|\Z)")
+    parts.append(r"[()\[\]{}]")
+    return re.compile("|".join(parts))
+
+
+def brackets(text: str, language: str, quote: str = "") -> Iterator[Bracket]:
+    """Brackets of ``text`` that are code; ``quote`` is the delimiter of a string ``text`` starts inside of."""
+    start = _string_end(text, quote) if quote else 0
+    for match in _lexer(language).finditer(text, start):
+        token = match.group()
+        if len(token) == 1 and token in "()[]{}":
+            yield Bracket(token, match.start())
+
+
+def _string_end(text: str, quote: str) -> int:
+    at = text.find(quote)
+    if len(quote) == 1 and quote != "`":
+        line_end = text.find("\n")
+        if line_end != -1 and not -1 < at < line_end:
+            return line_end
+    return len(text) if at == -1 else at + len(quote)
+
+
+def open_quote(prefix: str, language: str) -> str:
+    """Delimiter of the string that ``prefix`` ends inside of, or ''."""
+    last = ""
+    for match in _lexer(language).finditer(prefix):
+        if match.end() == len(prefix):
+            last = match.group()
+    for quote in ('"""', "'''", "`", '"', "'"):
+        if last.startswith(quote):
+            closed = len(last) >= 2 * len(quote) and last.endswith(quote) and not _escaped(last, len(quote))
+            return "" if closed else quote
+    return ""
+
+
+def _escaped(token: str, width: int) -> bool:
+    body = token[:-width]
+    return (len(body) - len(body.rstrip("\\"))) % 2 == 1
+
+
+def unmatched_openers(text: str, language: str) -> str:
+    """Openers without a closer, outermost first. A closer of another kind drops what it skips over."""
+    stack: list[str] = []
+    for bracket in brackets(text, language):
+        if bracket.char in OPENERS:
+            stack.append(bracket.char)
+        elif CLOSERS[bracket.char] in stack:
+            while stack.pop() != CLOSERS[bracket.char]:
+                pass
+    return "".join(stack)
+
+
+def unmatched_closers(text: str, language: str, quote: str = "") -> str:
+    """Closers without an opener, in order."""
+    stack: list[str] = []
+    found: list[str] = []
+    for bracket in brackets(text, language, quote):
+        if bracket.char in OPENERS:
+            stack.append(bracket.char)
+        elif stack:
+            if CLOSERS[bracket.char] in stack:
+                while stack.pop() != CLOSERS[bracket.char]:
+                    pass
+        else:
+            found.append(bracket.char)
+    return "".join(found)
+
+
+def around(prefix: str, suffix: str, language: str) -> Hole:
+    """Pairs the prefix's open brackets with the suffix's closers, innermost first."""
+    before = prefix[-WINDOW:]
+    if len(prefix) > WINDOW:
+        before = before[before.find("\n") + 1 :]
+    quote = open_quote(before, language)
+    stack = list(unmatched_openers(before, language))
+    missing: list[str] = []
+    supplied: list[str] = []
+    for closer in unmatched_closers(suffix[:WINDOW], language, quote):
+        if CLOSERS[closer] not in stack:
+            continue
+        while (opener := stack.pop()) != CLOSERS[closer]:
+            missing.append(OPENERS[opener])
+        supplied.append(closer)
+    if len(suffix) <= WINDOW:  # else the rest may be closed further down
+        missing += [OPENERS[opener] for opener in reversed(stack)]
+    return Hole("".join(missing), "".join(supplied), quote)

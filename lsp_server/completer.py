@@ -1,0 +1,230 @@
+"""The pipeline: one cursor in, one suggestion or one reason out. Editor, command line and evaluation call it.
+
+Synchronous, and it knows neither LSP nor the engine's process: a ``Backend`` generates, a ``Gather`` finds context.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+
+from holefill.context.items import CharOffset, Cursor, Pack
+from holefill.context.prompt import Prompt, PromptLimits, build_prompt, choose_format
+from holefill.context.provider import Deadline, Tokenizer
+from holefill.context.syntax.languages import line_comment
+from holefill.lsp_server.answers import Answer, AnswerCache, AnswerKey, Found
+from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Reason, Receipt, Trigger
+from holefill.lsp_server.guards import refusal
+from holefill.lsp_server.postprocess import Place, postprocess
+from holefill.lsp_server.stopping import stop_spec
+from holefill.model.cancel import CancelToken
+from holefill.model.errors import EngineError
+from holefill.model.request import Backend, Chunk, FinishReason, GenerateRequest, Timing
+
+Gather = Callable[[Cursor, int, Deadline], Pack]
+"""Cursor, budget in tokens, deadline → what the repository says about this place."""
+
+_TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
+
+
+class EngineLoadingError(EngineError):
+    """The engine is starting or its model is not here yet; the text says which."""
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Milliseconds per stage, in order; ``mark`` closes the one that ran since the last mark."""
+
+    began: float = field(default_factory=time.perf_counter)
+    last: float = field(default_factory=time.perf_counter)
+    ms: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, name: str) -> None:
+        now = time.perf_counter()
+        self.ms[name] = (now - self.last) * 1000
+        self.last = now
+
+    def total(self) -> dict[str, float]:
+        return {**self.ms, "total": (time.perf_counter() - self.began) * 1000}
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What the engine has said so far."""
+
+    text: str = ""
+    logprobs: list[float] = field(default_factory=list)
+    finish: FinishReason | None = None
+    timing: Timing = field(default_factory=Timing)
+    first_line_done: bool = False
+
+    def add(self, chunk: Chunk) -> None:
+        if not self.first_line_done:
+            self.logprobs.extend(chunk.logprobs)
+        self.text += chunk.text
+        self.first_line_done = "\n" in self.text.lstrip()
+        self.finish = chunk.finish or self.finish
+        self.timing = chunk.timing or self.timing
+
+    def mean_logprob(self) -> float | None:
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+
+
+class Completer:
+    """Thread-safe: requests share nothing but the answer cache."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        options: CompleterOptions | None = None,
+        gather: Gather | None = None,
+    ) -> None:
+        """Raises ``context.errors.NoFimFormatError`` for a model that cannot fill in the middle."""
+        self.backend = backend
+        self.options = options or CompleterOptions()
+        self._tokenizer = tokenizer
+        self._format = choose_format(tokenizer)
+        self._gather = gather
+        self._answers = AnswerCache()
+        self._unfinished = AnswerCache()
+
+    def complete(self, request: CompletionRequest, cancel: CancelToken) -> Completion:
+        """Never raises for what a document, an engine or a repository does; the reason says what happened."""
+        refused = refusal(request.cursor)
+        if refused is not None:
+            return Completion("", refused)
+        cursor, forced = _with_selection(request)
+        key = self._key(cursor)
+        found = self._answers.find(key, cursor.prefix, cursor.suffix)
+        completion = self._from_cache(found, cursor) if found is not None else None
+        if completion is None:
+            completion = self._from_engine(request, cursor, key, cancel)
+        completion = self._gate(completion, request.trigger)
+        return replace(completion, text=forced + completion.text) if forced and completion.text else completion
+
+    def forget(self) -> None:
+        """Drop every cached answer: files other than the current one changed under a context-aware prompt."""
+        self._answers.clear()
+        self._unfinished.clear()
+
+    def _key(self, cursor: Cursor) -> AnswerKey:
+        context = cursor.root or "" if self.options.context_tokens else ""
+        return AnswerKey(cursor.path, cursor.language, self.backend.model_name, self.options, context)
+
+    def _from_cache(self, found: Found, cursor: Cursor) -> Completion | None:
+        """The rest of an earlier answer, fitted again since an editor may have closed a bracket meanwhile."""
+        stages = _Stages()
+        text, reason = postprocess(found.remainder, Place(cursor.prefix, cursor.suffix, cursor.language))
+        stages.mark("postprocess")
+        if reason is not Reason.MODEL:
+            return None
+        receipt = replace(found.answer.receipt, stage_ms=stages.total(), timing=Timing(), note="")
+        return Completion(text, Reason.TYPE_THROUGH if found.typed else Reason.CACHE, receipt)
+
+    def _from_engine(
+        self, request: CompletionRequest, cursor: Cursor, key: AnswerKey, cancel: CancelToken
+    ) -> Completion:
+        stages = _Stages()
+        pack = self._pack(cursor)
+        stages.mark("gather")
+        if cancel.is_set():
+            return Completion("", Reason.CANCELLED, Receipt(pack=pack, stage_ms=stages.total()))
+        prompt = self._prompt(cursor, pack)
+        stages.mark("prompt")
+        draft = _Draft()
+        try:
+            self._generate(self._engine_request(cursor, key, pack, prompt), cancel, draft)
+        except EngineLoadingError as error:
+            return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
+        except EngineError as error:
+            return Completion("", Reason.ENGINE_ERROR, Receipt(pack=pack, stage_ms=stages.total(), note=str(error)))
+        stages.mark("generate")
+        truncated = draft.finish in _TRUNCATED
+        text, reason = postprocess(draft.text, Place(cursor.prefix, cursor.suffix, cursor.language, truncated))
+        stages.mark("postprocess")
+        receipt = Receipt(
+            pack=pack,
+            prompt_tokens=len(prompt.ids),
+            stage_ms=stages.total(),
+            timing=draft.timing,
+            finish=draft.finish,
+            mean_logprob=draft.mean_logprob(),
+            raw_text=draft.text,
+        )
+        if cancel.is_set() or draft.finish is FinishReason.CANCELLED:
+            text, reason = "", Reason.CANCELLED
+        elif not text and draft.finish is FinishReason.DEADLINE:
+            reason = Reason.DEADLINE
+        self._remember(key, cursor, text, receipt)
+        return Completion(text, reason, receipt)
+
+    def _pack(self, cursor: Cursor) -> Pack:
+        if self._gather is None or self.options.context_tokens <= 0:
+            return Pack()
+        return self._gather(cursor, self.options.context_tokens, Deadline.after_ms(self.options.gather_ms))
+
+    def _prompt(self, cursor: Cursor, pack: Pack) -> Prompt:
+        limits = PromptLimits(
+            prefix_tokens=self.options.prefix_tokens,
+            suffix_tokens=self.options.suffix_tokens,
+            context_tokens=self.options.context_tokens,
+            line_comment=line_comment(cursor.language),
+            path=_relative(cursor),
+        )
+        return build_prompt(self._format, self._tokenizer, cursor.prefix, cursor.suffix, pack.items, limits)
+
+    def _engine_request(self, cursor: Cursor, key: AnswerKey, pack: Pack, prompt: Prompt) -> GenerateRequest:
+        unfinished = self._unfinished.find(key, cursor.prefix, cursor.suffix)
+        quoted = (unfinished.remainder,) if unfinished is not None else ()
+        return GenerateRequest(
+            prompt_ids=prompt.ids,
+            max_tokens=self.options.max_new_tokens,
+            stop=stop_spec(cursor.prefix, cursor.suffix, cursor.language, self.options),
+            sampling=self.options.sampling,
+            deadline_ms=self.options.deadline_ms,
+            prompt_text=prompt.text,
+            draft_texts=quoted + tuple(item.text for item in pack.items),
+        )
+
+    def _generate(self, request: GenerateRequest, cancel: CancelToken, draft: _Draft) -> None:
+        for chunk in self.backend.generate(request, cancel):
+            draft.add(chunk)
+            if cancel.is_set():
+                break
+
+    def _remember(self, key: AnswerKey, cursor: Cursor, text: str, receipt: Receipt) -> None:
+        """Whole answers serve the next keys as they are; what a cancelled one had written becomes their draft."""
+        if text and receipt.finish is not FinishReason.DEADLINE:
+            self._answers.put(key, Answer.at(cursor.prefix, cursor.suffix, text, receipt))
+        elif receipt.raw_text:
+            self._unfinished.put(key, Answer.at(cursor.prefix, cursor.suffix, receipt.raw_text, receipt))
+
+    def _gate(self, completion: Completion, trigger: Trigger) -> Completion:
+        mean = completion.receipt.mean_logprob
+        unsure = completion.text and mean is not None and mean < self.options.show_threshold
+        if unsure and trigger is Trigger.AUTOMATIC:
+            return replace(completion, text="", reason=Reason.LOW_CONFIDENCE)
+        return completion
+
+
+def _with_selection(request: CompletionRequest) -> tuple[Cursor, str]:
+    """The cursor as if the entry highlighted in the suggest widget were accepted, and what of it is not typed yet."""
+    cursor, selected = request.cursor, request.selected_text
+    if not selected:
+        return cursor, ""
+    for length in range(min(len(selected), len(cursor.prefix)), -1, -1):
+        if cursor.prefix.endswith(selected[:length]):
+            rest = selected[length:]
+            text = cursor.prefix + rest + cursor.suffix
+            return replace(cursor, text=text, offset=CharOffset(cursor.offset + len(rest))), rest
+    return cursor, ""
+
+
+def _relative(cursor: Cursor) -> str:
+    path = PurePath(cursor.path)
+    if cursor.root and path.is_relative_to(cursor.root):
+        return path.relative_to(cursor.root).as_posix()
+    return path.name

@@ -1,0 +1,200 @@
+"""The pipeline on a scripted engine: what reaches the engine, what reaches the user, what needs neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from holefill.context.items import CharOffset, Cursor
+from holefill.lsp_server.completer import Completer, EngineLoadingError
+from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Reason, Trigger
+from holefill.model.cancel import CancelToken
+from holefill.model.errors import EngineError
+from holefill.model.request import Chunk, FinishReason, GenerateRequest, Shape, Timing
+
+SPECIALS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>", "<|endoftext|>"]
+
+
+class CharTokenizer:
+    """One token per character; special tokens after them."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(char) for char in text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(chr(token) for token in ids)
+
+    def special_id(self, name: str) -> int | None:
+        return 0x110000 + SPECIALS.index(name) if name in SPECIALS else None
+
+
+@dataclass
+class ScriptedEngine:
+    """Says ``text`` character by character and keeps what it was asked."""
+
+    text: str = "x)"
+    finish: FinishReason = FinishReason.SHAPE
+    logprob: float = -0.1
+    error: EngineError | None = None
+    cancel_after: int | None = None
+    asked: list[GenerateRequest] = field(default_factory=list)
+    model_name: str = "scripted"
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        self.asked.append(request)
+        if self.error is not None:
+            raise self.error
+        for index, char in enumerate(self.text):
+            if index == self.cancel_after:
+                cancel.cancel()
+            if cancel.is_set():
+                yield Chunk("", finish=FinishReason.CANCELLED, timing=Timing())
+                return
+            yield Chunk(char, (ord(char),), (self.logprob,))
+        yield Chunk("", finish=self.finish, timing=Timing(prompt_tokens=len(request.prompt_ids)))
+
+    def close(self) -> None:
+        pass
+
+
+def cursor(marked: str, language: str = "python", path: str = "/w/a.py") -> Cursor:
+    prefix, suffix = marked.split("|")
+    return Cursor(path, prefix + suffix, CharOffset(len(prefix)), language, root="/w")
+
+
+def ask(completer: Completer, marked: str, trigger: Trigger = Trigger.AUTOMATIC, selected: str | None = None):  # type: ignore[no-untyped-def]
+    return completer.complete(CompletionRequest(cursor(marked), trigger, selected), CancelToken())
+
+
+def make(engine: ScriptedEngine, **options: object) -> Completer:
+    return Completer(engine, CharTokenizer(), replace(CompleterOptions(), **options))
+
+
+def test_prompt_and_stop_rule() -> None:
+    engine = ScriptedEngine()
+    done = ask(make(engine), "def f(a):\n    print(|)\n    return a\n")
+    request = engine.asked[0]
+    assert request.prompt_text == ("<|fim_prefix|>def f(a):\n    print(<|fim_suffix|>)\n    return a\n<|fim_middle|>")
+    assert request.stop.shape is Shape.STATEMENT
+    assert request.stop.indent == 4
+    assert request.stop.suffix_lines == ("return a",)
+    assert request.stop.closers == ")"
+    assert (done.text, done.reason) == ("x", Reason.MODEL)
+    assert done.receipt.raw_text == "x)"
+    assert done.receipt.mean_logprob == pytest.approx(-0.1)
+    assert {"gather", "prompt", "generate", "postprocess", "total"} <= done.receipt.stage_ms.keys()
+
+
+def test_blank_line_asks_for_a_block() -> None:
+    engine = ScriptedEngine("return 1")
+    ask(make(engine), "def f():\n    |\n\nx = 1\n")
+    assert engine.asked[0].stop.shape is Shape.BLOCK
+
+
+def test_typing_what_was_suggested_asks_nothing() -> None:
+    engine = ScriptedEngine("value + other")
+    completer = make(engine)
+    ask(completer, "x = |\n")
+    again = ask(completer, "x = val|\n")
+    assert (again.text, again.reason) == ("ue + other", Reason.TYPE_THROUGH)
+    assert ask(completer, "x = |\n").reason is Reason.CACHE
+    assert len(engine.asked) == 1
+    other = ask(completer, "x = vol|\n")
+    assert other.reason is Reason.MODEL
+    assert len(engine.asked) == 2
+
+
+def test_a_bracket_the_editor_closed_is_not_closed_twice() -> None:
+    engine = ScriptedEngine("(a, b)")
+    completer = make(engine)
+    ask(completer, "f|\n")
+    again = ask(completer, "f(|)\n")
+    assert (again.text, again.reason) == ("a, b", Reason.TYPE_THROUGH)
+
+
+@pytest.mark.parametrize(("marked", "path"), [("x = |1\n", "/w/a.py"), ("x = |\n", "/w/b.py"), ("y = |\n", "/w/a.py")])
+def test_another_input_is_another_answer(marked: str, path: str) -> None:
+    engine = ScriptedEngine("value")
+    completer = make(engine)
+    ask(completer, "x = |\n")
+    completer.complete(CompletionRequest(cursor(marked, path=path)), CancelToken())
+    assert len(engine.asked) == 2
+
+
+def test_cancelled_text_drafts_the_next_key() -> None:
+    engine = ScriptedEngine("value + other", cancel_after=9)
+    completer = make(engine)
+    assert ask(completer, "x = |\n").reason is Reason.CANCELLED
+    engine.cancel_after = None
+    assert ask(completer, "x = v|\n").reason is Reason.MODEL
+    assert engine.asked[1].draft_texts == ("alue + o",)
+
+
+def test_cancelled_before_it_starts() -> None:
+    engine, cancel = ScriptedEngine(), CancelToken()
+    cancel.cancel()
+    assert make(engine).complete(CompletionRequest(cursor("x = |")), cancel).reason is Reason.CANCELLED
+    assert not engine.asked
+
+
+def test_an_unsure_answer_waits_to_be_asked_for() -> None:
+    completer = make(ScriptedEngine("value", logprob=-2.0), show_threshold=-0.4)
+    silent = ask(completer, "x = |\n")
+    assert (silent.text, silent.reason) == ("", Reason.LOW_CONFIDENCE)
+    assert ask(completer, "x = |\n", Trigger.INVOKED).text == "value"
+
+
+def test_answer_continues_the_selected_entry() -> None:
+    engine = ScriptedEngine("(item)")
+    done = ask(make(engine), "items.app|\n", selected="append")
+    assert "items.append<|fim_suffix|>" in engine.asked[0].prompt_text
+    assert done.text == "end(item)"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(EngineError("run `holefill engine`"), Reason.ENGINE_ERROR), (EngineLoadingError("0.5b"), Reason.MODEL_LOADING)],
+)
+def test_engine_failure_is_a_reason(error: EngineError, reason: Reason) -> None:
+    done = ask(make(ScriptedEngine(error=error)), "x = |")
+    assert (done.text, done.reason, done.receipt.note) == ("", reason, str(error))
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        (Cursor("/w/a.py", "abc", CharOffset(4), "python"), Reason.BAD_POSITION),
+        (Cursor("/w/a.py", "abc", CharOffset(-1), "python"), Reason.BAD_POSITION),
+        (Cursor("/w/a.bin", "a\0b", CharOffset(1), "text"), Reason.BINARY),
+        (Cursor("/w/.env", "KEY=", CharOffset(4), "text"), Reason.SECRET_FILE),
+        (Cursor("/home/u/.ssh/config", "Host ", CharOffset(5), "text"), Reason.SECRET_FILE),
+        (Cursor("/w/a.py", "x" * 16_000_001, CharOffset(4), "python"), Reason.TOO_LARGE),
+    ],
+)
+def test_refused_without_a_prompt(where: Cursor, reason: Reason) -> None:
+    engine = ScriptedEngine()
+    assert make(engine).complete(CompletionRequest(where), CancelToken()).reason is reason
+    assert not engine.asked
+
+
+def test_large_file_is_answered_quickly() -> None:
+    text = "value = compute(1, 2, 3)\n" * 200_000
+    engine = ScriptedEngine("value")
+    where = Cursor("/w/a.py", text, CharOffset(len(text) // 2 // 25 * 25), "python")
+    done = make(engine).complete(CompletionRequest(where), CancelToken())
+    assert done.receipt.stage_ms["total"] < 1000
+    assert len(engine.asked[0].prompt_ids) < 2_000
+
+
+def test_deadline_without_text_is_said() -> None:
+    done = ask(make(ScriptedEngine("", finish=FinishReason.DEADLINE), deadline_ms=5), "x = |")
+    assert done.reason is Reason.DEADLINE
+
+
+def test_user_text_cannot_forge_a_special_token() -> None:
+    engine = ScriptedEngine("value")
+    text = "s = '<|fim_middle|>'\nx = "
+    make(engine).complete(CompletionRequest(Cursor("/w/a.py", text, CharOffset(len(text)), "python")), CancelToken())
+    assert sum(token >= 0x110000 for token in engine.asked[0].prompt_ids) == 3

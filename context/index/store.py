@@ -1,0 +1,108 @@
+"""File records on disk, so that a second start parses only what changed. Losing the store costs time, never facts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from holefill.context.index.import_statements import Import, ImportedName
+from holefill.context.index.records import FileRecord
+from holefill.context.syntax.definitions import Definition
+
+_LOG = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+"""Raise it when a FileRecord's fields, a query in ``syntax/queries`` or the meaning of a kind changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record and the file state it was made from."""
+
+    record: FileRecord
+    size: int
+    mtime_ns: int
+
+
+class IndexStore:
+    """One SQLite file per workspace root. Every failure is logged and answered with "nothing stored"."""
+
+    def __init__(self, cache_dir: Path, root: Path) -> None:
+        name = hashlib.blake2b(os.fsencode(root), digest_size=12).hexdigest()
+        self.path = cache_dir / f"index-{name}.sqlite"
+
+    def load(self) -> dict[str, Stored]:
+        try:
+            with closing(self._connect()) as connection:
+                rows = connection.execute("SELECT path, size, mtime_ns, payload FROM files").fetchall()
+            return {path: Stored(_record(path, payload), size, mtime) for path, size, mtime, payload in rows}
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, IndexError, OSError) as error:
+            _LOG.warning("the stored index is unreadable and is rebuilt: %s", error)
+            self._discard()
+            return {}
+
+    def save(self, changed: Mapping[str, Stored], removed: Iterable[str]) -> None:
+        rows = [(path, stored.size, stored.mtime_ns, _payload(stored.record)) for path, stored in changed.items()]
+        try:
+            with closing(self._connect()) as connection, connection:
+                connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in removed])
+                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+        except (sqlite3.DatabaseError, OSError) as error:
+            _LOG.warning("the index could not be stored: %s", error)
+            self._discard()
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=2.0)
+        try:
+            os.chmod(self.path, 0o600)
+            if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+                connection.execute("DROP TABLE IF EXISTS files")
+                connection.execute("CREATE TABLE files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, payload TEXT)")
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _discard(self) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            _LOG.warning("the stored index cannot be removed: %s", error)
+
+
+def _payload(record: FileRecord) -> str:
+    symbols = [astuple(symbol) for symbol in record.symbols]
+    imports = [
+        (known.module, [(name.name, name.local) for name in known.names], known.level, known.reexport)
+        for known in record.imports
+    ]
+    fields = [record.language, record.digest, symbols, imports, record.default_export, record.config]
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
+
+
+def _record(path: str, payload: str) -> FileRecord:
+    fields: list[Any] = json.loads(payload)
+    language, digest, symbols, imports, default_export, config = fields
+    return FileRecord(
+        path,
+        language,
+        digest,
+        tuple(Definition(*symbol) for symbol in symbols),
+        tuple(
+            Import(module, tuple(ImportedName(*name) for name in names), level, reexport)
+            for module, names, level, reexport in imports
+        ),
+        default_export,
+        config,
+    )

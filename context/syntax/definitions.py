@@ -1,0 +1,164 @@
+"""What a file defines: name, kind, signature, first line of documentation, span and container of each definition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import tree_sitter
+
+from holefill.context.syntax.languages import query
+from holefill.context.syntax.parsing import Parsed
+
+CONTAINERS = frozenset({"class", "interface", "enum", "impl", "module"})
+_TYPES = CONTAINERS - {"module"}
+_WEAK = frozenset({"constant", "type"})
+"""Kinds whose patterns are broad: another pattern that names the same node wins."""
+_MAX_SIGNATURE = 300
+_MAX_DOC = 160
+_SPACE = re.compile(r"\s+")
+_COMMENT_MARKS = re.compile(r"^[\s/*!#]+|[\s*/]+$")
+_PYTHON_QUOTES = re.compile(r"""^[rRbBuUfF]*("{3}|'{3}|"|')|("{3}|'{3}|"|')$""")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """Offsets are bytes. ``body`` is where the body starts; it equals ``end`` where there is none."""
+
+    name: str
+    kind: str
+    """class, interface, enum, impl, module, function, method, macro, type, constant, field or attribute."""
+    signature: str
+    doc: str
+    start: int
+    body: int
+    end: int
+    parent: str = ""
+    """Dotted names of the enclosing classes and modules."""
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.parent}.{self.name}" if self.parent else self.name
+
+
+def definitions(parsed: Parsed, within: tuple[int, int] | None = None) -> tuple[Definition, ...]:
+    """The definitions of a file in source order, locals of functions left out; ``within`` limits the byte range."""
+    found: dict[int, tuple[Definition, str]] = {}
+    for captures in _matches(parsed, within):
+        candidate = _definition(parsed, captures)
+        if candidate is None:
+            continue
+        at = captures["name"][0].start_byte
+        known = found.get(at)
+        if known is None or (known[0].kind in _WEAK and candidate[0].kind not in _WEAK):
+            found[at] = candidate
+    return tuple(_nested(sorted(found.values(), key=lambda pair: (pair[0].start, -pair[0].end))))
+
+
+def import_nodes(parsed: Parsed) -> list[tree_sitter.Node]:
+    """The import statements of a file in source order."""
+    nodes = tree_sitter.QueryCursor(query(parsed.language)).captures(parsed.root).get("import", [])
+    return sorted(nodes, key=lambda node: node.start_byte)
+
+
+def _matches(parsed: Parsed, within: tuple[int, int] | None) -> Iterator[dict[str, list[tree_sitter.Node]]]:
+    cursor = tree_sitter.QueryCursor(query(parsed.language))
+    if within is not None:
+        cursor.set_byte_range(*within)
+    for _, captures in cursor.matches(parsed.root):
+        if "name" in captures:
+            yield captures
+
+
+def _definition(parsed: Parsed, captures: dict[str, list[tree_sitter.Node]]) -> tuple[Definition, str] | None:
+    """The definition and its explicit container (a Go receiver, a C++ qualifier), if any."""
+    label = next((key for key in captures if key.startswith("definition.")), None)
+    if label is None:
+        return None
+    node = captures[label][0]
+    body = captures["body"][0].start_byte if "body" in captures else node.end_byte
+    definition = Definition(
+        name=parsed.text(captures["name"][0]).strip("\"'"),
+        kind=label.removeprefix("definition."),
+        signature=_signature(parsed, node, body),
+        doc=_documentation(parsed, node, captures.get("body", [None])[0]),
+        start=node.start_byte,
+        body=body,
+        end=node.end_byte,
+    )
+    owner = parsed.text(captures["parent"][0]) if "parent" in captures else ""
+    return definition, owner
+
+
+def _nested(pairs: list[tuple[Definition, str]]) -> Iterator[Definition]:
+    """Fill in containers, turn functions of classes into methods, drop locals and repeated attributes."""
+    stack: list[Definition] = []
+    members: set[tuple[str, str]] = set()
+    for raw, owner in pairs:
+        while stack and stack[-1].end <= raw.start:
+            stack.pop()
+        containers = [outer for outer in stack if outer.kind in CONTAINERS]
+        parent = owner or ".".join(outer.name for outer in containers)
+        kind = raw.kind
+        if kind == "function" and (owner or (containers and containers[-1].kind in _TYPES)):
+            kind = "method"
+        done = replace(raw, parent=parent, kind=kind)
+        local = bool(stack) and stack[-1].kind not in CONTAINERS
+        if kind in ("field", "attribute"):
+            if (parent, raw.name) in members or not containers:
+                continue
+            members.add((parent, raw.name))
+            yield done
+            continue
+        stack.append(done)
+        if not local and kind != "impl":
+            yield done
+
+
+def _signature(parsed: Parsed, node: tree_sitter.Node, body: int) -> str:
+    raw = parsed.source[node.start_byte : min(body, node.start_byte + 4 * _MAX_SIGNATURE)].decode("utf-8", "replace")
+    text = _SPACE.sub(" ", raw).strip()
+    text = text.removesuffix("=>").rstrip(" {:;,")
+    return text if len(text) <= _MAX_SIGNATURE else text[:_MAX_SIGNATURE].rstrip() + "…"
+
+
+def _documentation(parsed: Parsed, node: tree_sitter.Node, body: tree_sitter.Node | None) -> str:
+    if parsed.language == "python":
+        return _docstring_line(parsed, body)
+    comment = _comment_before(node)
+    if comment is None:
+        return ""
+    lines = (_COMMENT_MARKS.sub("", line) for line in parsed.text(comment).splitlines())
+    return next((line for line in lines if line and not line.startswith("@")), "")[:_MAX_DOC]
+
+
+def _docstring_line(parsed: Parsed, body: tree_sitter.Node | None) -> str:
+    first = body.named_child(0) if body is not None and body.named_child_count else None
+    string = first.named_child(0) if first is not None and first.type == "expression_statement" else first
+    if string is None or string.type != "string":
+        return ""
+    text = _PYTHON_QUOTES.sub("", parsed.text(string)).strip()
+    return text.split("\n", 1)[0].strip()[:_MAX_DOC]
+
+
+def _comment_before(node: tree_sitter.Node) -> tree_sitter.Node | None:
+    """The comment that ends on the line above the definition (its first line, when it is a run of line comments)."""
+    outer = node
+    while outer.parent is not None and outer.parent.start_byte == outer.start_byte and outer.parent.parent is not None:
+        outer = outer.parent
+    if outer.parent is not None and outer.parent.type in (
+        "export_statement",
+        "type_declaration",
+        "lexical_declaration",
+    ):
+        outer = outer.parent
+    comment, row = None, outer.start_point.row
+    sibling = outer.prev_named_sibling
+    while sibling is not None and "comment" in sibling.type and row - sibling.end_point.row <= 1:
+        # Rust's doc comments end at column 0 of the next line.
+        if row == sibling.end_point.row and sibling.end_point.column > 0:
+            break
+        comment, row = sibling, sibling.start_point.row
+        sibling = sibling.prev_named_sibling
+    return comment

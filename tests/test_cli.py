@@ -1,0 +1,72 @@
+"""The command line: every command explains itself, and a wrong word gets one line."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from holefill.lsp_server.cli import main
+
+COMMANDS = sorted(importlib.metadata.entry_points(group="holefill.commands").names)
+
+
+def tree(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from tree(child, (*path, name))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_explained(name: str) -> None:
+    (entry,) = importlib.metadata.entry_points(group="holefill.commands", name=name)
+    for path, command in tree(entry.load(), (name,)):
+        assert command.help or command.short_help, f"{' '.join(path)} has no help"
+        options = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
+        assert not [option.name for option in options if not option.help], f"{' '.join(path)}: option without help"
+        result = CliRunner().invoke(main, [*path, "--help"])
+        assert result.exit_code == 0
+        assert result.output.startswith("Usage:")
+
+
+def test_help_lists_every_command() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    assert all(f"  {name}" in result.output for name in COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["no-such-command"], ["model", "no-such-command"], ["model", "pull"]])
+def test_a_wrong_word_is_a_usage_error(words: list[str]) -> None:
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert "Error:" in result.output
+
+
+@pytest.mark.parametrize("words", [["path", "nothing"], ["pull", "nothing"], ["remove", "nothing"], ["add", "m", "x"]])
+def test_model_errors_are_one_line(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = str(tmp_path_factory.mktemp("home"))
+    result = CliRunner().invoke(main, ["model", *words], env={"HOLEFILL_HOME": home})
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert len(result.output.splitlines()) == 1
+
+
+def test_model_list_shows_what_to_do(tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = str(tmp_path_factory.mktemp("home"))
+    result = CliRunner().invoke(main, ["model", "list"], env={"HOLEFILL_HOME": home})
+    assert result.exit_code == 0
+    assert "qwen2.5-coder-0.5b (default)" in result.output
+    assert "holefill model pull qwen2.5-coder-0.5b" in result.output
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output.strip().endswith(importlib.metadata.version("holefill"))

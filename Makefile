@@ -7,8 +7,6 @@ TORCH := torch==2.13.0
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 DATA ?= ../shared/data
-EXTENSION := vscode-extension
-APT := apt-get install -y -qq --no-install-recommends
 
 .NOTPARALLEL:
 .PHONY: help setup models try test extension test-editor test-editor-setup test-wheel lint fix types bench eval clean
@@ -22,7 +20,9 @@ setup: $(STAMP)  ## Create .venv and install holefill with everything its tests 
 $(STAMP): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "holefill needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv)
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || \
+		{ echo "this Python cannot make environments: sudo apt-get install python3-venv, then make again" >&2; exit 1; }
 	@echo "setup: installing into $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) '$(TORCH)'
@@ -38,21 +38,21 @@ try: models  ## Complete a hole whose answer is in another file, and show how
 	$(BIN)/holefill complete --example
 
 # Cheap checks first; pytest last, so that its closing line is the run's.
-test: lint types models test-wheel extension test-editor-setup  ## Run every test, real model and editor included
+test: lint types models test-wheel test-editor-setup  ## Run every test, real model and editor included
 	$(BIN)/pytest
 
 test-wheel: models  ## Build the wheel, install it in an empty environment, complete once from another folder
 	.ci/test-wheel $(BIN)/python '$(TORCH)'
 
 extension:  ## Build the VS Code extension (.vsix)
-	@command -v npm >/dev/null || $(call install,npm)
-	cd $(EXTENSION) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent package
+	vscode-extension/e2e/setup.sh extension
 
-test-editor: models extension test-editor-setup  ## Type in the real VS Code, in a headless browser
+test-editor: models test-editor-setup  ## Type in the real VS Code, in a headless browser
 	$(BIN)/pytest -m editor
 
+# Chromium, VS Code and Neovim, and the extension itself.
 test-editor-setup: $(STAMP)
-	@command -v chromium >/dev/null || $(call install,chromium)
+	vscode-extension/e2e/setup.sh
 
 lint: $(STAMP)  ## Check style
 	$(BIN)/ruff check .
@@ -75,11 +75,3 @@ eval: models  ## HumanEval-FIM, CrossCodeEval and commit replay (DATA=../shared/
 
 clean:  ## Remove the environment and build outputs
 	rm -rf $(VENV) .typing build dist *.egg-info
-
-# $(call install,PACKAGE): a Debian package, where we may install one; else say what to do.
-define install
-{ if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	echo "setup: installing the Debian package $(1)"; \
-	export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && $(APT) $(1) >/dev/null; \
-else echo "$(1) is missing: install it (Debian: sudo apt-get install $(1)) and run make again" >&2; exit 1; fi; }
-endef

@@ -1,0 +1,287 @@
+"""The engine: one request at a time through prefill and decode, with KV reuse between requests.
+
+Speculation plugs in as a ``Speculator``; plain decoding is the same loop with nothing drafted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import torch
+
+from holefill.model.answer import Answer
+from holefill.model.cancel import CancelToken
+from holefill.model.errors import EngineError
+from holefill.model.kv.prefix import Cache, PrefixCache, Slot
+from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.spec.tree import DraftTree, ancestor_mask
+from holefill.model.spec.verify import Verdict, verify
+from holefill.model.tokenizer import Tokenizer
+from holefill.model.turns import Turns
+
+log = logging.getLogger(__name__)
+
+FIRST_ROWS = 1024  # of a new cache, which grows: a document's prompt stays within its window
+
+
+class KVRows(Cache, Protocol):
+    def keep(self, rows: torch.Tensor) -> None:
+        """Of the rows from ``rows[0]`` on keep these (ascending), packed together."""
+
+
+C = TypeVar("C", bound=KVRows)
+
+
+class Target(Protocol[C]):
+    """What the engine needs of ``model.transformer.Transformer``."""
+
+    def new_cache(self, capacity: int) -> C: ...
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        cache: C,
+        *,
+        positions: torch.Tensor | None = None,
+        tree_mask: torch.Tensor | None = None,
+        logit_rows: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Appends n rows to the cache; logits [len(logit_rows), vocab]."""
+
+
+class Speculator(Protocol):
+    """Guesses what comes next; whatever it guesses, the answer is the same."""
+
+    def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
+        """At most ``budget`` nodes below the root ``ids[-1]``; ``ids`` is the prompt and the answer so far."""
+
+    def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
+        """What came of the last proposal; ``logits`` is [len(tree), vocab]."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    name: str = "model"
+    max_context: int = 8192
+    """Tokens of prompt and answer together."""
+    slots: int = 4
+    """Token sequences whose KV rows are kept."""
+    prefill_chunk: int = 128
+    """Rows of one forward: a cancel waits for at most one (0.5B, 2 Zen 5 cores: 0.2 s)."""
+    draft_budget: int = 16
+    vocab_size: int | None = None
+    """Rows of the embedding, when it has more than the tokenizer."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """One request on its way through the engine."""
+
+    request: GenerateRequest
+    cancel: CancelToken
+    submitted: float
+    ids: list[int]
+    answer: Answer
+    cached_tokens: int = 0
+    forwards: int = 0
+    started: float = 0.0
+    decoding: float = 0.0
+
+    def interrupted(self) -> FinishReason | None:
+        if self.cancel.is_set():
+            return FinishReason.CANCELLED
+        limit = self.request.deadline_ms
+        if limit is not None and (time.monotonic() - self.submitted) * 1000 >= limit:
+            return FinishReason.DEADLINE
+        return None
+
+    def timing(self) -> Timing:
+        now = time.monotonic()
+        started = self.started or now
+        decoding = self.decoding or now
+        return Timing(
+            prompt_tokens=len(self.request.prompt_ids),
+            cached_tokens=self.cached_tokens,
+            completion_tokens=self.answer.tokens,
+            forwards=self.forwards,
+            queue_ms=(started - self.submitted) * 1000,
+            prefill_ms=(decoding - started) * 1000 if self.started else 0.0,
+            decode_ms=(now - decoding) * 1000,
+        )
+
+
+class Engine(Generic[C]):
+    """Implements ``model.request.Backend``. Safe to call from any thread; the calling thread computes."""
+
+    def __init__(
+        self,
+        transformer: Target[C],
+        tokenizer: Tokenizer,
+        options: EngineOptions | None = None,
+        speculator: Speculator | None = None,
+    ) -> None:
+        self._options = options or EngineOptions()
+        self._transformer = transformer
+        self.tokenizer = tokenizer
+        self._speculator = speculator
+        self._prefixes: PrefixCache[C] = PrefixCache(lambda: transformer.new_cache(FIRST_ROWS), self._options.slots)
+        self._turns = Turns()
+        self._closed = False
+
+    @property
+    def model_name(self) -> str:
+        return self._options.name
+
+    def close(self) -> None:
+        self._closed = True
+
+    def warm(self, prompt_ids: Sequence[int], cancel: CancelToken | None = None) -> Timing:
+        """Prefill in the background, so that a request with this prompt finds its rows."""
+        request = GenerateRequest(tuple(prompt_ids), max_tokens=0, background=True)
+        *_, last = self.generate(request, cancel or CancelToken())
+        assert last.timing is not None
+        return last.timing
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        self._check(request)
+        job = _Job(request, cancel, time.monotonic(), list(request.prompt_ids), Answer(request, self.tokenizer))
+        if not self._turns.enter(request.background, cancel, job.interrupted):
+            yield job.answer.last(job.interrupted() or FinishReason.CANCELLED, job.timing())
+            return
+        job.started = time.monotonic()
+        computing = True
+        try:
+            yield from self._run(job)
+        except _TurnLostError:
+            computing = False
+            yield job.answer.last(job.interrupted() or FinishReason.CANCELLED, job.timing())
+        except (RuntimeError, MemoryError) as error:
+            log.error("the forward pass failed: %s", type(error).__name__)
+            self._prefixes.clear()  # rows of a half-done forward are not to be trusted
+            raise EngineError(f"the model could not compute this request ({error}): try a shorter prompt") from error
+        finally:
+            if computing:
+                self._turns.leave()
+
+    def _run(self, job: _Job) -> Iterator[Chunk]:
+        slot = self._prefill(job)
+        finish = job.interrupted()
+        if finish is None and job.request.max_tokens > 0:
+            yield from self._decode(job, slot)
+            return
+        if finish is None:
+            self._extend(slot, job.ids[slot.cache.length : -1])
+        yield job.answer.last(finish or FinishReason.LENGTH, job.timing())
+
+    def _check(self, request: GenerateRequest) -> None:
+        if self._closed:
+            raise EngineError("the engine is closed: start a new one")
+        if not request.prompt_ids:
+            raise EngineError("the prompt is empty: send at least one token")
+        size = self._options.vocab_size or self.tokenizer.vocab_size
+        if not all(0 <= id_ < size for id_ in request.prompt_ids):
+            raise EngineError(f"a prompt token is outside the vocabulary of {size}: encode with this model's tokenizer")
+        if request.max_tokens < 0:
+            raise EngineError("max_tokens is negative: ask for 0 or more")
+        total = len(request.prompt_ids) + request.max_tokens
+        if total > self._options.max_context:
+            raise EngineError(
+                f"the prompt ({len(request.prompt_ids)} tokens) and max_tokens ({request.max_tokens}) exceed the "
+                f"context of {self._options.max_context}: shorten one of them"
+            )
+
+    def _prefill(self, job: _Job) -> Slot[C]:
+        """All but the last chunk of ``job.ids``, which the first decode round takes along with its drafts."""
+        slot = self._prefixes.take(job.ids)
+        job.cached_tokens = job.cached_tokens or slot.cache.length
+        while len(job.ids) - slot.cache.length > self._options.prefill_chunk and job.interrupted() is None:
+            if self._give_way(job):
+                slot = self._prefixes.take(job.ids)
+                continue
+            self._extend(slot, job.ids[slot.cache.length : slot.cache.length + self._options.prefill_chunk])
+        return slot
+
+    def _extend(self, slot: Slot[C], ids: list[int]) -> None:
+        """Rows without logits."""
+        if ids:
+            self._transformer.forward(torch.tensor(ids), slot.cache, logit_rows=torch.tensor([], dtype=torch.long))
+            slot.ids += ids
+
+    def _give_way(self, job: _Job) -> bool:
+        """A background job lets waiting interactive ones compute; True when it did, and must take its slot anew."""
+        if not job.request.background or not self._turns.interactive_waiting():
+            return False
+        self._turns.leave()
+        if not self._turns.enter(True, job.cancel, job.interrupted):
+            raise _TurnLostError
+        return True
+
+    def _decode(self, job: _Job, slot: Slot[C]) -> Iterator[Chunk]:
+        """Rounds of propose → forward → verify → commit, each of which commits one token or more."""
+        answer = job.answer
+        while (finish := answer.finish or job.interrupted()) is None:
+            if self._give_way(job):
+                slot = self._prefill(job)
+                continue
+            tree = self._propose(job)
+            pending = job.ids[slot.cache.length : -1]
+            logits = self._forward(pending, tree, slot)
+            verdict = verify(tree, logits, job.request.sampling, position=len(job.ids) - len(job.request.prompt_ids))
+            self._commit(slot, len(pending), tree, verdict)
+            self._mark_round(job)
+            job.ids += verdict.tokens
+            if self._speculator is not None:
+                self._speculator.observe(tree, verdict, logits)
+            for token_id, logprob in zip(verdict.tokens, verdict.logprobs, strict=True):
+                if answer.finish is None:
+                    answer.push(token_id, logprob)
+            if answer.finish is None and (chunk := answer.chunk()) is not None:
+                yield chunk
+        yield answer.last(finish, job.timing())
+
+    def _propose(self, job: _Job) -> DraftTree:
+        left = job.request.max_tokens - job.answer.tokens - 1
+        budget = min(self._options.draft_budget, left)
+        if self._speculator is None or budget <= 0:
+            return DraftTree.root(job.ids[-1])
+        return self._speculator.propose(job.request, job.ids, budget)
+
+    def _forward(self, pending: list[int], tree: DraftTree, slot: Slot[C]) -> torch.Tensor:
+        """Logits [len(tree), vocab]; ``pending`` are the ids before the root that have no rows yet."""
+        before, n, start = len(pending), len(pending) + len(tree), slot.cache.length
+        positions = mask = None
+        if len(tree) > 1:
+            positions = torch.tensor([*range(start, start + before), *(start + before + d for d in tree.depth)])
+            mask = torch.ones(n, n, dtype=torch.bool).tril()
+            mask[before:, before:] = ancestor_mask(tree)
+        logits = self._transformer.forward(
+            torch.tensor([*pending, *tree.token]),
+            slot.cache,
+            positions=positions,
+            tree_mask=mask,
+            logit_rows=torch.arange(before, n),
+        )
+        slot.ids += [*pending, *tree.token]
+        return logits
+
+    def _commit(self, slot: Slot[C], before: int, tree: DraftTree, verdict: Verdict) -> None:
+        """Keep the rows of the accepted path."""
+        start = slot.cache.length - len(tree)
+        if len(verdict.path) < len(tree):
+            slot.cache.keep(torch.tensor([start + node for node in verdict.path]))
+        slot.ids[start:] = [tree.token[node] for node in verdict.path]
+
+    def _mark_round(self, job: _Job) -> None:
+        """The first round ends the prefill: its forward took the last of the prompt."""
+        if job.decoding:
+            job.forwards += 1
+        else:
+            job.decoding = time.monotonic()
+
+
+class _TurnLostError(Exception):
+    """A background job was interrupted while others computed."""

@@ -1,0 +1,48 @@
+"""A model's name or path → an engine ready to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from holefill.model.engine import Engine, EngineOptions, Speculator
+from holefill.model.errors import NoFimTokensError
+from holefill.model.kv.cache import KVCache
+from holefill.model.store import ModelStore
+from holefill.model.tokenizer import Tokenizer
+from holefill.model.transformer import Transformer
+
+
+def load_engine(
+    model: str | Path,
+    *,
+    device: str = "auto",
+    weights: Literal["packed", "fp32", "bf16"] = "packed",
+    progress: Callable[[float], None] | None = None,
+    options: EngineOptions | None = None,
+    speculator: Speculator | None = None,
+) -> Engine[KVCache]:
+    """Raises ``UnknownModelError``, ``CheckpointError`` or ``NoFimTokensError``."""
+    path = ModelStore.default().resolve(str(model))
+    tokenizer = load_tokenizer(path)
+    transformer = Transformer.load(path, device=device, weights=weights, progress=progress)
+    options = options or EngineOptions()
+    options = replace(
+        options,
+        name=options.name if options.name != EngineOptions().name else Path(model).name,
+        vocab_size=transformer.config.vocab_size,
+    )
+    return Engine(transformer, tokenizer, options, speculator)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a model that can fill a hole; imports no torch of its own."""
+    tokenizer = Tokenizer.load(path)
+    if not tokenizer.can_fill():
+        raise NoFimTokensError(
+            f"{path.name} has no fill-in-the-middle tokens, so it cannot complete code inside a file: "
+            "choose a code model such as qwen2.5-coder-0.5b (`holefill model list`)"
+        )
+    return tokenizer

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from holefill.context.index.edits import EditLog
 from holefill.context.index.files import FileRules, SourceFile, accepts, read_source, walk
 from holefill.context.index.imports import ImportResolver, Resolved
 from holefill.context.index.module_paths import ModulePaths
@@ -38,7 +39,8 @@ class WorkspaceIndex:
         self._stored: dict[str, Stored] = {}
         self._records: dict[str, FileRecord] = {}
         self._by_name: dict[str, set[str]] = {}
-        self._overlays: set[str] = set()
+        self._overlays: dict[str, str] = {}
+        self.edits = EditLog()
         self._modules: ModulePaths | None = None
         self._epoch = 0
 
@@ -84,12 +86,15 @@ class WorkspaceIndex:
             return
         if text is None:
             with self._lock:
-                self._overlays.discard(relative)
+                self._overlays.pop(relative, None)
                 self._remove(relative)
             return
         with self._lock:
             known = self._records.get(relative)
-            self._overlays.add(relative)
+            before = self._overlays.get(relative)
+            self._overlays[relative] = text
+        if before is not None and len(text) <= self.rules.max_bytes:
+            self.edits.observe(relative, before, text)
         if len(text) > self.rules.max_bytes:
             record = FileRecord(relative, "text", digest(text))
         elif known is not None and known.digest == digest(text):
@@ -97,7 +102,7 @@ class WorkspaceIndex:
         else:
             record = analyse(relative, text)
         with self._lock:
-            if relative in self._overlays:
+            if self._overlays.get(relative) is text:  # else a newer text, or a deletion, came in between
                 self._put(relative, Stored(record, _OVERLAY, _OVERLAY))
 
     def release(self, path: str) -> None:
@@ -105,7 +110,7 @@ class WorkspaceIndex:
         relative = self.relative(path)
         if relative is not None:
             with self._lock:
-                self._overlays.discard(relative)
+                self._overlays.pop(relative, None)
             self.reload([relative])
 
     def reload(self, paths: Iterable[str]) -> None:
@@ -167,11 +172,12 @@ class WorkspaceIndex:
         return () if record is None else self._resolver().modules_of(record)
 
     def text(self, path: str) -> str | None:
-        """The file's text on disk by the index's rules; for excerpts."""
+        """The text the record was made from: the editor's, else the disk's."""
         relative = self.relative(path)
-        return (
-            None if relative is None or relative not in self._records else read_source(self.root, relative, self.rules)
-        )
+        if relative is None or relative not in self._records:
+            return None
+        overlay = self._overlays.get(relative)
+        return read_source(self.root, relative, self.rules) if overlay is None else overlay
 
     def _resolver(self) -> ImportResolver:
         with self._lock:

@@ -7,8 +7,19 @@ from types import MappingProxyType
 
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.provider import ContextProvider
+from holefill.context.providers.class_signatures import ClassSignaturesProvider
 from holefill.context.providers.imports import ImportsProvider
+from holefill.context.providers.recent_edits import RecentEditsProvider
+from holefill.context.providers.similar import SimilarProvider
 
 ProviderFactory = Callable[[WorkspaceIndex], ContextProvider]
 
-PROVIDERS: Mapping[str, ProviderFactory] = MappingProxyType({"imports": ImportsProvider})
+# Most stable first: this is the order of their items in a prompt.
+PROVIDERS: Mapping[str, ProviderFactory] = MappingProxyType(
+    {
+        ImportsProvider.name: ImportsProvider,
+        ClassSignaturesProvider.name: ClassSignaturesProvider,
+        SimilarProvider.name: SimilarProvider,
+        RecentEditsProvider.name: RecentEditsProvider,
+    }
+)

@@ -1,0 +1,98 @@
+"""All providers at once under one deadline; what is late serves the next keystroke."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+
+from holefill.context.items import Cursor, Item, Pack
+from holefill.context.packing import pack
+from holefill.context.provider import ContextProvider, Deadline, Tokenizer
+
+_LOG = logging.getLogger(__name__)
+_REMEMBERED_FILES = 32
+_LATE_MS = 1000.0
+"""How long a provider may go on after the deadline for the sake of the next keystroke."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    path: str
+    items: tuple[Item, ...]
+    elapsed_ms: float
+
+
+class Gatherer:
+    """Calls providers in parallel and packs what arrived. One per workspace; safe to call from any thread.
+
+    ``providers`` come most stable first: that is the order of their items in the prompt.
+    """
+
+    def __init__(self, providers: Sequence[ContextProvider], tokenizer: Tokenizer) -> None:
+        self._providers = tuple(providers)
+        self._tokenizer = tokenizer
+        self._executor = ThreadPoolExecutor(max_workers=max(1, len(self._providers)), thread_name_prefix="context")
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[_Answer]] = {}
+        self._answers: dict[str, _Answer] = {}
+        self._packs: OrderedDict[str, Pack] = OrderedDict()
+
+    def __call__(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> Pack:
+        """The pack for this cursor; never later than the deadline plus the packing itself."""
+        started = {provider.name: self._start(provider, cursor, budget_tokens) for provider in self._providers}
+        fresh = {name: future for name, future in started.items() if future is not None}
+        wait(fresh.values(), timeout=deadline.remaining_ms() / 1000)
+        answers = [self._answer(name, cursor, fresh.get(name)) for name in started]
+        items = [item for answer in answers if answer is not None for item in answer.items]
+        with self._lock:
+            previous = self._packs.get(cursor.path)
+        packed = pack(items, cursor, self._tokenizer, budget_tokens, previous)
+        with self._lock:
+            self._packs[cursor.path] = packed
+            self._packs.move_to_end(cursor.path)
+            if len(self._packs) > _REMEMBERED_FILES:
+                self._packs.popitem(last=False)
+        return replace(packed, provider_ms=self._times(fresh))
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, provider: ContextProvider, cursor: Cursor, budget_tokens: int) -> Future[_Answer] | None:
+        """None while the provider is still busy with an earlier keystroke: its work is never piled up."""
+        with self._lock:
+            running = self._running.get(provider.name)
+            if running is not None and not running.done():
+                return None
+            future = self._executor.submit(self._run, provider, cursor, budget_tokens)
+            self._running[provider.name] = future
+            return future
+
+    def _run(self, provider: ContextProvider, cursor: Cursor, budget_tokens: int) -> _Answer:
+        before = time.perf_counter()
+        items: list[Item] = []
+        try:
+            items = provider.gather(cursor, budget_tokens, Deadline.after_ms(_LATE_MS))
+        except Exception as error:  # a faulty source costs its items, never the suggestion
+            _LOG.error("context provider %s failed: %s", provider.name, type(error).__name__)
+        answer = _Answer(cursor.path, tuple(items), (time.perf_counter() - before) * 1000)
+        with self._lock:
+            self._answers[provider.name] = answer
+        return answer
+
+    def _answer(self, name: str, cursor: Cursor, future: Future[_Answer] | None) -> _Answer | None:
+        """This keystroke's answer, else the last one for the same file."""
+        if future is not None and future.done() and not future.cancelled():
+            return future.result()
+        with self._lock:
+            late = self._answers.get(name)
+        return late if late is not None and late.path == cursor.path else None
+
+    @staticmethod
+    def _times(fresh: Mapping[str, Future[_Answer]]) -> dict[str, float]:
+        done = {name: future for name, future in fresh.items() if future.done() and not future.cancelled()}
+        return {name: future.result().elapsed_ms for name, future in done.items()}

@@ -79,7 +79,6 @@ class HubSource:
     def _download(self, model: KnownModel, hub: HubFile, staging: Path, progress: Progress) -> Path:
         import httpx
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
         from tqdm import tqdm
 
         class Relay(tqdm):  # type: ignore[misc]
@@ -99,7 +98,11 @@ class HubSource:
                 hub.repository, model.file, revision=hub.revision, local_dir=staging / "hub", token=False,
                 etag_timeout=HUB_PROBE_SECONDS, tqdm_class=Relay,
             )  # fmt: skip
-        except (HfHubHTTPError, httpx.HTTPError, FileNotFoundError) as error:
+        except (httpx.HTTPError, RuntimeError, ValueError) as error:  # RuntimeError: the xet transfer
+            raise PullError(one_line(error)) from error
+        except OSError as error:
+            if error.errno is not None:  # the disk's; the hub's own (a proxy's answer, no such file …) carry no number
+                raise
             raise PullError(one_line(error)) from error
         return Path(path)
 

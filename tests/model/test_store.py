@@ -416,3 +416,26 @@ def test_the_hub_serves_with_progress(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert (root / "tiny" / "tiny.gguf").read_bytes() == WHOLE
     assert leftovers(root) <= {"tiny/tiny.gguf", "tiny/verified.json", "tiny/lock"}
+
+
+class Portal(Hub):
+    """Answers everything with its own page, as a hotel's network does."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+
+
+def test_a_captive_portal_is_not_the_hub(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Portal)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    code = HUB_PULLER.format(size=TINY.size, sha=TINY.sha256, root=str(tmp_path / "models"))
+    environment = os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "-P", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    server.shutdown()
+    assert "PullError: tiny could not be pulled. Hugging Face hub:" in result.stderr

@@ -1,0 +1,224 @@
+"""The packed file: a checkpoint quantised once to int8 rows, then memory-mapped at every later start.
+
+Layout: MAGIC · payload (each array at a multiple of the page size) · JSON index · index length (u64) · END.
+The index holds FORMAT_VERSION, the source's fingerprint, the config, every array's place and a checksum of the payload.
+It is written to a temporary file, synced and renamed, under a lock, so a reader sees a whole file or none; one that is
+damaged, of another version or made from another source is written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from holefill.kernels.quant_linear import RowQuantized, Weight, quantize_rows
+from holefill.model.checkpoint import open_checkpoint
+from holefill.model.config import ModelConfig
+from holefill.model.errors import CheckpointError
+from holefill.model.weights import Progress, Slot, Source, Weights, read_slots, slots
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+"""Raise it whenever the same source would give other bytes or an index of other meaning: layout, slots, rounding."""
+
+MAGIC, END = b"holefill packed\0", b"\0end of packed\0\0"
+ALIGNMENT = 4096  # pages: dropping one matrix never drops a part of its neighbour
+SAMPLE_BYTES = 1 << 20
+DTYPES = {"int8": torch.int8, "float32": torch.float32}
+
+T = TypeVar("T")
+
+
+def load_packed(path: Path, build: Callable[[Weights], T], progress: Progress | None = None) -> T:
+    """``build`` gets weights mapped from the packed file, which is made first where it is missing or unusable.
+
+    After ``build`` has copied what it computes with, the mapped pages leave memory; rows of the embedding come back
+    as they are looked up. Raises CheckpointError when the source itself is unusable.
+    """
+    fingerprint = fingerprint_of(path)
+    for target in packed_paths(path):
+        mapped = PackedFile.open(target, fingerprint)
+        if mapped is not None:
+            return mapped.use(build)
+    source = open_checkpoint(path)
+    for target in packed_paths(path):
+        try:
+            with FileLock(f"{target}.lock"):
+                mapped = PackedFile.open(target, fingerprint)  # another process may have just written it
+                if mapped is None:
+                    write_packed(target, source, fingerprint, progress)
+                    mapped = PackedFile.open(target, fingerprint)
+        except OSError as error:
+            log.warning("cannot write %s (%s)", target, error.strerror or error)
+            continue
+        if mapped is not None:
+            return mapped.use(build)
+    log.warning("no packed file could be kept: every start will quantise the model again")
+    return build(Weights(source.config, {slot.name: value for slot, value in _quantized(source, progress)}))
+
+
+def packed_paths(path: Path) -> tuple[Path, Path]:
+    """Where the packed file of a model may be, best first: beside the model, or in the user's cache folder."""
+    path = path.resolve()
+    beside = path / "holefill.packed" if path.is_dir() else path.with_name(f"{path.name}.packed")
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    return beside, user_cache_path("holefill") / "packed" / f"{path.name}-{digest}.packed"
+
+
+def fingerprint_of(path: Path) -> str:
+    """Changes with the content: name, size, mtime and both ends (1 MiB each) of every file read; not a full hash,
+    which would cost seconds at every start."""
+    files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")]) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            status = file.stat()
+            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+            with file.open("rb") as stream:
+                digest.update(stream.read(SAMPLE_BYTES))
+                stream.seek(max(0, status.st_size - SAMPLE_BYTES))
+                digest.update(stream.read(SAMPLE_BYTES))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no model at {path}; name a GGUF file or a Hugging Face folder") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+class PackedFile:
+    """A mapped packed file whose index and checksum have been verified."""
+
+    def __init__(self, mapping: mmap.mmap, config: ModelConfig, arrays: dict[str, Tensor]) -> None:
+        self._mapping = mapping
+        self._weights = Weights(config, dict(_by_slot(config, arrays)))
+
+    @classmethod
+    def open(cls, path: Path, fingerprint: str) -> PackedFile | None:
+        """None, with the reason logged, when the file is missing, damaged, or not made from this source."""
+        try:
+            with path.open("rb") as stream:
+                mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants writable memory
+        except (OSError, ValueError) as error:
+            log.debug("no packed file at %s: %s", path, error)
+            return None
+        try:
+            index = _read_index(mapping)
+            if index["fingerprint"] != fingerprint:
+                raise ValueError("it was made from another version of the model")
+            if _word_sum(np.frombuffer(mapping, np.uint8, index["end"])) != index["checksum"]:
+                raise ValueError("its checksum is wrong")
+            config = ModelConfig.from_json(index["config"])
+            arrays = {name: _mapped(mapping, *place) for name, place in index["arrays"].items()}
+            return cls(mapping, config, arrays)
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            log.warning("packing %s again: %s", path, error)
+            return None
+
+    def use(self, build: Callable[[Weights], T]) -> T:
+        try:
+            return build(self._weights)
+        finally:
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def write_packed(path: Path, source: Source, fingerprint: str, progress: Progress | None = None) -> None:
+    """Writes beside ``path`` and renames. Raises OSError; nothing is left behind then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            _write(stream, source, fingerprint, progress)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _quantized(source: Source, progress: Progress | None) -> Iterator[tuple[Slot, Weight]]:
+    for slot, tensor in read_slots(source, "packing the model (first start only)", progress):
+        yield slot, quantize_rows(tensor) if slot.is_matrix else tensor
+
+
+def _write(stream: BinaryIO, source: Source, fingerprint: str, progress: Progress | None) -> None:
+    places: dict[str, tuple[str, list[int], int]] = {}
+    checksum = 0
+
+    def put(data: bytes) -> None:
+        nonlocal checksum
+        data += bytes(-len(data) % ALIGNMENT)
+        checksum = (checksum + _word_sum(np.frombuffer(data, np.uint8))) % (1 << 64)
+        stream.write(data)
+
+    def put_array(name: str, array: Tensor) -> None:
+        places[name] = (str(array.dtype).removeprefix("torch."), list(array.shape), stream.tell())
+        put(array.contiguous().numpy().tobytes())
+
+    put(MAGIC)
+    for slot, value in _quantized(source, progress):
+        if isinstance(value, RowQuantized):
+            put_array(f"{slot.name}.codes", value.codes)
+            put_array(f"{slot.name}.scales", value.scales)
+        else:
+            put_array(slot.name, value)
+    index = json.dumps(
+        {
+            "version": FORMAT_VERSION,
+            "fingerprint": fingerprint,
+            "config": source.config.to_json(),
+            "arrays": places,
+            "end": stream.tell(),
+            "checksum": checksum,
+        }
+    ).encode()
+    stream.write(index + struct.pack("<Q", len(index)) + END)
+
+
+def _read_index(mapping: mmap.mmap) -> dict[str, Any]:
+    tail = len(END) + 8
+    if len(mapping) < ALIGNMENT + tail or mapping[: len(MAGIC)] != MAGIC or mapping[-len(END) :] != END:
+        raise ValueError("it is not a complete packed file")
+    (length,) = struct.unpack_from("<Q", mapping, len(mapping) - tail)
+    start = len(mapping) - tail - length
+    if start < ALIGNMENT:
+        raise ValueError("its index is damaged")
+    index: dict[str, Any] = json.loads(mapping[start : start + length])
+    if index["version"] != FORMAT_VERSION:
+        raise ValueError(f"it has format {index['version']}, this program reads {FORMAT_VERSION}")
+    if index["end"] != start:
+        raise ValueError("its index is damaged")
+    return index
+
+
+def _mapped(mapping: mmap.mmap, dtype: str, shape: list[int], offset: int) -> Tensor:
+    return torch.frombuffer(mapping, dtype=DTYPES[dtype], count=int(np.prod(shape)), offset=offset).view(shape)
+
+
+def _by_slot(config: ModelConfig, arrays: dict[str, Tensor]) -> Iterator[tuple[str, Weight]]:
+    for slot in slots(config):
+        if slot.is_matrix:
+            yield slot.name, RowQuantized(arrays[f"{slot.name}.codes"], arrays[f"{slot.name}.scales"])
+        else:
+            yield slot.name, arrays[slot.name]
+
+
+def _word_sum(data: npt.NDArray[np.uint8]) -> int:
+    """Sum of 64-bit words: memory speed, and catches every lost, zeroed or torn page; not meant against tampering."""
+    return int(np.add.reduce(data.view(np.uint64), dtype=np.uint64))

@@ -14,7 +14,7 @@ from holefill.context.items import CharOffset, Cursor, Pack
 from holefill.context.prompt import Prompt, PromptLimits, build_prompt, choose_format
 from holefill.context.provider import Deadline, Tokenizer
 from holefill.context.syntax.languages import line_comment
-from holefill.lsp_server.answers import Answer, AnswerCache, AnswerKey, Found
+from holefill.lsp_server.answers import Answer, AnswerCache, AnswerKey
 from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Reason, Receipt, Trigger
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.postprocess import Place, postprocess
@@ -98,12 +98,17 @@ class Completer:
             return Completion("", refused)
         cursor, forced = _with_selection(request)
         key = self._key(cursor)
-        found = self._answers.find(key, cursor.prefix, cursor.suffix)
-        completion = self._from_cache(found, cursor) if found is not None else None
-        if completion is None:
-            completion = self._from_engine(request, cursor, key, cancel)
-        completion = self._gate(completion, request.trigger)
-        return replace(completion, text=forced + completion.text) if forced and completion.text else completion
+        completion = self._from_cache(request, cursor, key) or self._from_engine(request, cursor, key, cancel)
+        return self._finished(completion, request, forced)
+
+    def recall(self, request: CompletionRequest) -> Completion | None:
+        """What is known without asking the engine: a refusal, or the rest of an earlier answer. Microseconds."""
+        refused = refusal(request.cursor)
+        if refused is not None:
+            return Completion("", refused)
+        cursor, forced = _with_selection(request)
+        completion = self._from_cache(request, cursor, self._key(cursor))
+        return None if completion is None else self._finished(completion, request, forced)
 
     def forget(self) -> None:
         """Drop every cached answer: files other than the current one changed under a context-aware prompt."""
@@ -114,9 +119,15 @@ class Completer:
         context = cursor.root or "" if self.options.context_tokens else ""
         return AnswerKey(cursor.path, cursor.language, self.backend.model_name, self.options, context)
 
-    def _from_cache(self, found: Found, cursor: Cursor) -> Completion | None:
+    def _from_cache(self, request: CompletionRequest, cursor: Cursor, key: AnswerKey) -> Completion | None:
         """The rest of an earlier answer, fitted again since an editor may have closed a bracket meanwhile."""
         stages = _Stages()
+        found = self._answers.find(key, cursor.prefix, cursor.suffix)
+        if found is None:
+            return None
+        hurried = found.answer.receipt.finish is FinishReason.DEADLINE
+        if hurried and request.trigger is Trigger.INVOKED:
+            return None  # now there is time for the whole answer
         text, reason = postprocess(found.remainder, Place(cursor.prefix, cursor.suffix, cursor.language))
         stages.mark("postprocess")
         if reason is not Reason.MODEL:
@@ -136,7 +147,8 @@ class Completer:
         stages.mark("prompt")
         draft = _Draft()
         try:
-            self._generate(self._engine_request(cursor, key, pack, prompt), cancel, draft)
+            due = None if request.due_ms is None else stages.began + request.due_ms / 1000
+            self._generate(self._engine_request(cursor, key, pack, prompt), cancel, draft, due)
         except EngineLoadingError as error:
             return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
         except EngineError as error:
@@ -189,25 +201,35 @@ class Completer:
             draft_texts=quoted + tuple(item.text for item in pack.items),
         )
 
-    def _generate(self, request: GenerateRequest, cancel: CancelToken, draft: _Draft) -> None:
-        for chunk in self.backend.generate(request, cancel):
+    def _generate(self, request: GenerateRequest, cancel: CancelToken, draft: _Draft, due: float | None) -> None:
+        """Fills ``draft``; past ``due`` (``perf_counter``) it stops the engine once there is something to show."""
+        hurry = CancelToken()
+        cancel.on_cancel(hurry.cancel)
+        late = False
+        for chunk in self.backend.generate(request, hurry):
             draft.add(chunk)
             if cancel.is_set():
                 break
+            if due is not None and draft.text.strip() and draft.finish is None and time.perf_counter() >= due:
+                late = True
+                hurry.cancel()
+        if late and not cancel.is_set():
+            draft.finish = FinishReason.DEADLINE
 
     def _remember(self, key: AnswerKey, cursor: Cursor, text: str, receipt: Receipt) -> None:
         """Whole answers serve the next keys as they are; what a cancelled one had written becomes their draft."""
-        if text and receipt.finish is not FinishReason.DEADLINE:
+        if text:
             self._answers.put(key, Answer.at(cursor.prefix, cursor.suffix, text, receipt))
         elif receipt.raw_text:
             self._unfinished.put(key, Answer.at(cursor.prefix, cursor.suffix, receipt.raw_text, receipt))
 
-    def _gate(self, completion: Completion, trigger: Trigger) -> Completion:
+    def _finished(self, completion: Completion, request: CompletionRequest, forced: str) -> Completion:
+        """Silent where the model was unsure and nobody asked; otherwise after what the selected entry still adds."""
         mean = completion.receipt.mean_logprob
         unsure = completion.text and mean is not None and mean < self.options.show_threshold
-        if unsure and trigger is Trigger.AUTOMATIC:
+        if unsure and request.trigger is Trigger.AUTOMATIC:
             return replace(completion, text="", reason=Reason.LOW_CONFIDENCE)
-        return completion
+        return replace(completion, text=forced + completion.text) if forced and completion.text else completion
 
 
 def _with_selection(request: CompletionRequest) -> tuple[Cursor, str]:

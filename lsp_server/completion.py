@@ -43,6 +43,8 @@ class CompletionRequest:
     trigger: Trigger = Trigger.AUTOMATIC
     selected_text: str | None = None
     """Text of the entry highlighted in the editor's suggest widget; an answer must start with it."""
+    due_ms: float | None = None
+    """From then on the answer ends as soon as it has something to show. Not part of what is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
 from pathlib import PurePath
 
 from holefill.context.items import Cursor
+from holefill.context.redaction import is_secret_file
 from holefill.lsp_server.completion import Reason
 
 MAX_CHARS = 16_000_000
 BINARY_SAMPLE = 8_192
-SECRET_NAMES = (
-    ".env", ".env.*", "*.env", ".netrc", ".pgpass", ".htpasswd", ".npmrc", ".pypirc", ".git-credentials",
-    "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.asc", "*.gpg",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "credentials", "credentials.json", "secrets.*", "*.tfvars",
-)  # fmt: skip
-"""File names whose content must not reach a prompt. Narrow on purpose: silence in ``config.json`` helps nobody."""
 SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker"})
-_EXAMPLES = ("*.example", "*.sample", "*.template", "*.dist")
 
 
 def is_secret(path: str) -> bool:
-    pure = PurePath(path)
-    name = pure.name.lower()
-    if any(fnmatch.fnmatch(name, pattern) for pattern in _EXAMPLES):
-        return False
-    if SECRET_FOLDERS.intersection(pure.parts[:-1]):
-        return True
-    return any(fnmatch.fnmatch(name, pattern) for pattern in SECRET_NAMES)
+    return is_secret_file(path) or bool(SECRET_FOLDERS.intersection(PurePath(path).parts[:-1]))
 
 
 def refusal(cursor: Cursor) -> Reason | None:

@@ -1,0 +1,132 @@
+"""Settings of the language server, parsed once at the edge: a bad one is named to the user and its default is used."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from holefill.lsp_server.completion import CompleterOptions
+
+SECTION = "holefill"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+EXTENSION_ONLY = frozenset({"command", "path", "python", "trace", "server_path", "server_command", "server_args"})
+"""Settings that the editor extension reads itself and may pass on with the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Initialization options, and the section ``holefill`` of the editor's settings. camelCase spellings work too."""
+
+    model: str = "qwen2.5-coder-0.5b"
+    """A name of `holefill model list`, a GGUF file or a Hugging Face folder."""
+    engine_url: str = ""
+    """An OpenAI-compatible server to use instead of our own engine."""
+    engine_token_file: str = ""
+    """File whose first line is the bearer token of engine_url."""
+    enable: dict[str, bool] = field(default_factory=dict)
+    """Language → on or off; "*" is every language not named. On when nothing is said."""
+    max_tokens: int = 64
+    context_tokens: int = 0
+    """Repository context in the prompt; 0 unless an evaluation shows that it pays for the model."""
+    debounce_ms: int = 25
+    """Wait for typing to pause; answers from the cache never wait."""
+    deadline_ms: int = 600
+    """An automatic answer ends by then: VS Code drops what comes later than about 700 ms."""
+    show_threshold: float = -1.0
+    """Mean log-probability of the first line below which nothing is shown unasked."""
+    log_level: str = "warning"
+
+    def enabled(self, language: str) -> bool:
+        return self.enable.get(language, self.enable.get("*", True))
+
+    def completer_options(self) -> CompleterOptions:
+        return CompleterOptions(
+            max_new_tokens=self.max_tokens, context_tokens=self.context_tokens, show_threshold=self.show_threshold
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    settings: Settings
+    problems: tuple[str, ...] = ()
+    """One sentence per bad setting, for the user."""
+
+
+_BOUNDS = {
+    "max_tokens": (1, 512),
+    "context_tokens": (0, 32_768),
+    "debounce_ms": (0, 5_000),
+    "deadline_ms": (50, 60_000),
+}
+
+
+def parse_settings(raw: object, base: Settings | None = None) -> Parsed:
+    """Total: whatever the editor sent. Settings not named keep the value of ``base``."""
+    base = base or Settings()
+    if raw is None:
+        return Parsed(base)
+    if not isinstance(raw, Mapping):
+        return Parsed(base, (f"{SECTION}: settings must be an object, not {raw!r:.40}; defaults are used.",))
+    section = raw.get(SECTION, raw)
+    if not isinstance(section, Mapping):
+        return Parsed(base, (f"{SECTION}: settings must be an object, not {section!r:.40}; defaults are used.",))
+    fields = {entry.name: entry for entry in dataclasses.fields(Settings)}
+    good: dict[str, object] = {}
+    problems: list[str] = []
+    for given, value in section.items():
+        name = _snake(str(given))
+        if name in EXTENSION_ONLY or value is None:
+            continue
+        if name not in fields:
+            problems.append(_unknown(str(given), fields))
+        elif (problem := _problem(name, value)) is not None:
+            problems.append(f"{SECTION}.{given}: {problem}; {getattr(base, name)!r} is used.")
+        else:
+            good[name] = _plain(value)
+    return Parsed(dataclasses.replace(base, **good), tuple(problems))  # type: ignore[arg-type]  # checked one by one
+
+
+def _plain(value: object) -> object:
+    """Numbers of JSON may arrive as 64.0, objects as read-only mappings."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _problem(name: str, value: object) -> str | None:
+    expected = {entry.name: entry.type for entry in dataclasses.fields(Settings)}[name]
+    if expected in ("int", "float") and (isinstance(value, bool) or not isinstance(value, int | float)):
+        return f"expected a number, got {value!r:.40}"
+    if expected == "int" and not float(str(value)).is_integer():
+        return f"expected a whole number, got {value!r:.40}"
+    if expected == "str" and not isinstance(value, str):
+        return f"expected text, got {value!r:.40}"
+    if expected == "dict[str, bool]" and not (
+        isinstance(value, Mapping) and all(isinstance(entry, bool) for entry in value.values())
+    ):
+        return f"expected an object of language: true or false, got {value!r:.60}"
+    return _out_of_bounds(name, value)
+
+
+def _out_of_bounds(name: str, value: object) -> str | None:
+    if name in _BOUNDS and isinstance(value, int | float):
+        low, high = _BOUNDS[name]
+        return None if low <= value <= high else f"must be between {low} and {high}, got {value}"
+    if name == "log_level" and value not in LOG_LEVELS:
+        return f"must be one of {', '.join(LOG_LEVELS)}, got {value!r:.40}"
+    if name == "engine_url" and value and not re.match(r"(https?|unix)://|/", str(value)):
+        return f"must start with http://, https:// or unix://, got {value!r:.60}"
+    return None
+
+
+def _unknown(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(_snake(name), known, n=1)
+    hint = f" Did you mean {SECTION}.{close[0]}?" if close else ""
+    return f"{SECTION}.{name}: there is no such setting; it is ignored.{hint}"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).replace("-", "_").lower()

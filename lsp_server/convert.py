@@ -1,0 +1,147 @@
+"""LSP types and position encodings ↔ our types; nowhere else."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlparse
+
+from lsprotocol import types
+from pygls.uris import to_fs_path
+
+from holefill.context.items import CharOffset
+from holefill.lsp_server.completion import Completion, CompletionRequest, Trigger
+
+ACCEPTED_COMMAND = "holefill.accepted"
+
+Encoding = types.PositionEncodingKind | str
+_BYTES_PER_UNIT = {types.PositionEncodingKind.Utf8: 1, types.PositionEncodingKind.Utf16: 2}
+_CODECS = {types.PositionEncodingKind.Utf8: "utf-8", types.PositionEncodingKind.Utf16: "utf-16-le"}
+_LINE_END = re.compile("\r\n|\n|\r")
+
+
+def path_of(uri: str) -> str:
+    """The file's path; for documents that are no files (untitled:…) what the URI says in its place."""
+    path = to_fs_path(uri)
+    return path if path is not None else unquote(urlparse(uri).path) or uri
+
+
+def units(text: str, encoding: Encoding) -> int:
+    """Length of ``text`` in the client's units."""
+    if text.isascii() or encoding == types.PositionEncodingKind.Utf32:
+        return len(text)
+    kind = types.PositionEncodingKind(encoding)
+    return len(text.encode(_CODECS[kind], "surrogatepass")) // _BYTES_PER_UNIT[kind]
+
+
+def offset_at(text: str, position: types.Position, encoding: Encoding) -> CharOffset | None:
+    """Offset of a position. Past the end of its line means the line's end, as LSP says; past the last line, None."""
+    start = _line_start(text, position.line)
+    if start is None:
+        return None
+    end = _line_end(text, start)
+    line = text[start:end]
+    if line.isascii() or encoding == types.PositionEncodingKind.Utf32:
+        return CharOffset(start + min(position.character, len(line)))
+    return CharOffset(start + _chars(line, position.character, encoding))
+
+
+def _chars(line: str, character: int, encoding: Encoding) -> int:
+    """Characters that fit into ``character`` units; a position inside a character means before it."""
+    used = 0
+    for index, char in enumerate(line):
+        used += units(char, encoding)
+        if used > character:
+            return index
+    return len(line)
+
+
+def _line_start(text: str, line: int) -> int | None:
+    if "\r" not in text:
+        at = 0
+        for _ in range(line):
+            at = text.find("\n", at) + 1
+            if at == 0:
+                return None
+        return at
+    if line == 0:
+        return 0
+    for count, match in enumerate(_LINE_END.finditer(text), start=1):
+        if count == line:
+            return match.end()
+    return None
+
+
+def _line_end(text: str, start: int) -> int:
+    match = _LINE_END.search(text, start)
+    return match.start() if match is not None else len(text)
+
+
+def apply_change(text: str, change: types.TextDocumentContentChangeEvent, encoding: Encoding) -> str:
+    if isinstance(change, types.TextDocumentContentChangeWholeDocument):
+        return change.text
+    start = offset_at(text, change.range.start, encoding)
+    end = offset_at(text, change.range.end, encoding)
+    start = CharOffset(len(text)) if start is None else start
+    end = CharOffset(len(text)) if end is None else end
+    return text[:start] + change.text + text[max(start, end) :]
+
+
+def trigger_of(kind: int) -> Trigger:
+    """The proposal's 0 and 1 and the specification's 1 and 2 overlap at 1; only 2 is surely automatic, 0 invoked.
+
+    A client of the proposal sends 1 for every automatic request, so 1 counts as invoked only where that costs nothing:
+    it asks for the same answer, without the silence of unsure ones.
+    """
+    return Trigger.AUTOMATIC if kind == types.InlineCompletionTriggerKind.Automatic.value else Trigger.INVOKED
+
+
+def inline_items(
+    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding
+) -> list[types.InlineCompletionItem]:
+    """One item per alternative, each with an explicit one-line range (none means the whole rest of the line)."""
+    cursor = request.cursor
+    replaced = cursor.suffix[: completion.replace_after]
+    end = types.Position(position.line, position.character + units(replaced, encoding))
+    texts = [text for text in (completion.text, *completion.alternatives) if text]
+    return [_inline_item(text, types.Range(position, end), index) for index, text in enumerate(texts)]
+
+
+def inline_items_for_selection(
+    completion: Completion, selected: types.SelectedCompletionInfo, typed: str
+) -> list[types.InlineCompletionItem]:
+    """Items that begin with the selected entry and use its range, as VS Code demands; ``typed`` is its typed part."""
+    texts = [typed + text for text in (completion.text, *completion.alternatives) if text]
+    fitting = [text for text in texts if text.startswith(selected.text)]
+    return [_inline_item(text, selected.range, index) for index, text in enumerate(fitting)]
+
+
+def _inline_item(text: str, where: types.Range, index: int) -> types.InlineCompletionItem:
+    accepted = types.Command(title="Accepted", command=ACCEPTED_COMMAND, arguments=[index, len(text)])
+    return types.InlineCompletionItem(insert_text=text, range=where, command=accepted)
+
+
+def completion_list(
+    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding
+) -> types.CompletionList:
+    """The same answer for clients without inline completion: one preselected entry of the completion menu."""
+    if not completion.text:
+        return types.CompletionList(is_incomplete=True, items=[])
+    typed = re.search(r"\w*\Z", request.cursor.prefix[-200:])
+    word = typed.group() if typed is not None else ""
+    start = types.Position(position.line, position.character - units(word, encoding))
+    replaced = request.cursor.suffix[: completion.replace_after]
+    end = types.Position(position.line, position.character + units(replaced, encoding))
+    text = word + completion.text
+    item = types.CompletionItem(
+        label=text.strip().split("\n", 1)[0][:80],
+        kind=types.CompletionItemKind.Snippet,
+        detail="holefill",
+        documentation=text if "\n" in text else None,
+        filter_text=word or text,
+        sort_text="\0",
+        preselect=True,
+        insert_text_format=types.InsertTextFormat.PlainText,
+        text_edit=types.TextEdit(types.Range(start, end), text),
+        command=types.Command(title="Accepted", command=ACCEPTED_COMMAND, arguments=[0, len(completion.text)]),
+    )
+    return types.CompletionList(is_incomplete=True, items=[item])

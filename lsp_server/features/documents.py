@@ -1,0 +1,64 @@
+"""initialize, open, change, close, folders, settings, files on disk: the editor's state goes to the session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from holefill.lsp_server.config import parse_settings
+from holefill.lsp_server.convert import path_of
+
+if TYPE_CHECKING:
+    from holefill.lsp_server.server import HolefillServer
+
+
+def register(server: HolefillServer) -> None:
+    session = server.session
+
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        server.initialize(params, parse_settings(params.initialization_options, server.base))
+
+    @server.feature(types.INITIALIZED)
+    def initialized(params: types.InitializedParams) -> None:
+        server.tell_problems()
+        server.indexes.set_roots(session.roots)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def did_open(params: types.DidOpenTextDocumentParams) -> None:
+        document = session.open(params.text_document)
+        server.indexes.edited(document.path, document.text)
+        if session.settings.enabled(document.language):
+            server.engine.warm_up()
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def did_change(params: types.DidChangeTextDocumentParams) -> None:
+        document = session.change(params)
+        if document is not None:
+            server.indexes.edited(document.path, document.text)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def did_close(params: types.DidCloseTextDocumentParams) -> None:
+        server.scheduler.cancel(params.text_document.uri)
+        document = session.close(params.text_document.uri)
+        if document is not None:
+            server.indexes.closed(document.path)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def folders_changed(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        session.set_roots(list(server.workspace.folders))
+        server.indexes.set_roots(session.roots)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    def settings_changed(params: types.DidChangeConfigurationParams) -> None:
+        server.configure(parse_settings(params.settings, session.settings))
+        server.tell_problems()
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def files_changed(params: types.DidChangeWatchedFilesParams) -> None:
+        server.indexes.changed_on_disk([path_of(change.uri) for change in params.changes])
+
+    @server.feature(types.SHUTDOWN)
+    def shutdown(params: None) -> None:
+        server.stop()

@@ -1,0 +1,120 @@
+"""How often a guess is right: online Beta counts per kind of evidence, so that p_accept means what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+PRIOR_WEIGHT = 8.0
+"""Observations the prior is worth."""
+FORGET_ABOVE = 1024.0
+"""Counts are halved here, so that the estimate follows a change of repository or habit."""
+BINS = 10
+
+
+class Evidence(NamedTuple):
+    """What one drafter says about one node."""
+
+    source: str
+    match: int
+    rank: int
+    p: float
+    """The drafter's own, uncalibrated probability."""
+
+
+class Bucket(NamedTuple):
+    source: str
+    match: int
+    rank: int
+    p: int
+
+
+def bucket(evidence: Evidence) -> Bucket:
+    """Match lengths 1, 2, 3, 4, 5–6, 7–10, 11+; ranks 0, 1, 2, 3+; tenths of probability."""
+    match = evidence.match
+    coarse = match if match <= 4 else 5 if match <= 6 else 6 if match <= 10 else 7
+    return Bucket(evidence.source, coarse, min(evidence.rank, 3), min(int(evidence.p * BINS), BINS - 1))
+
+
+def prior(evidence: Evidence) -> float:
+    """Before any observation: the drafter's probability, discounted where little context supports it."""
+    return evidence.p * evidence.match / (evidence.match + 1.0)
+
+
+@dataclass(slots=True)
+class _Count:
+    hits: float = 0.0
+    total: float = 0.0
+
+    def mean(self, prior_mean: float) -> float:
+        return (self.hits + PRIOR_WEIGHT * prior_mean) / (self.total + PRIOR_WEIGHT)
+
+    def add(self, hit: bool) -> None:
+        self.hits += hit
+        self.total += 1.0
+        if self.total > FORGET_ABOVE:
+            self.hits /= 2
+            self.total /= 2
+
+
+@dataclass(slots=True)
+class Reliability:
+    """Predicted against observed acceptance, in tenths."""
+
+    predicted: list[float] = field(default_factory=lambda: [0.0] * BINS)
+    observed: list[int] = field(default_factory=lambda: [0] * BINS)
+    total: list[int] = field(default_factory=lambda: [0] * BINS)
+
+    def add(self, p: float, hit: bool) -> None:
+        cell = min(int(p * BINS), BINS - 1)
+        self.predicted[cell] += p
+        self.observed[cell] += hit
+        self.total[cell] += 1
+
+    def error(self) -> float:
+        """Expected calibration error: |mean predicted − observed share| per cell, weighted by its size."""
+        seen = sum(self.total)
+        gap = sum(abs(p - o) for p, o in zip(self.predicted, self.observed, strict=True))
+        return gap / seen if seen else 0.0
+
+
+class Calibration:
+    """Two stages: each drafter's evidence alone, then the combination of those that agree on the node.
+
+    The second stage is keyed by which sources agree and by the highest first-stage estimate, which is its prior mean:
+    agreement of independent sources is worth more than either, and how much is counted, not assumed.
+    """
+
+    def __init__(self) -> None:
+        self._single: dict[Bucket, _Count] = {}
+        self._joint: dict[tuple[tuple[str, ...], int], _Count] = {}
+        self.reliability = Reliability()
+        self.reliability_by_source: dict[str, Reliability] = {}
+
+    def single(self, evidence: Evidence) -> float:
+        count = self._single.get(bucket(evidence))
+        start = prior(evidence)
+        return start if count is None else count.mean(start)
+
+    def estimate(self, evidences: Sequence[Evidence]) -> float:
+        """Calibrated p_accept of a node that these drafters propose."""
+        best = max(self.single(evidence) for evidence in evidences)
+        count = self._joint.get(_joint_key(evidences, best))
+        return best if count is None else count.mean(best)
+
+    def record(self, evidences: Sequence[Evidence], hit: bool) -> None:
+        """The parent of a node was committed; ``hit``: so was the node."""
+        best = max(self.single(evidence) for evidence in evidences)
+        self._joint.setdefault(_joint_key(evidences, best), _Count()).add(hit)
+        for evidence in evidences:
+            single = self.single(evidence)
+            self.reliability_by_source.setdefault(evidence.source, Reliability()).add(single, hit)
+            self._single.setdefault(bucket(evidence), _Count()).add(hit)
+
+    def error_by_source(self) -> dict[str, float]:
+        return {source: cells.error() for source, cells in sorted(self.reliability_by_source.items())}
+
+
+def _joint_key(evidences: Iterable[Evidence], best: float) -> tuple[tuple[str, ...], int]:
+    return tuple(sorted({evidence.source for evidence in evidences})), min(int(best * BINS), BINS - 1)

@@ -1,0 +1,56 @@
+"""What a forward of n tokens costs on this device, measured, so that drafting stops where it stops paying."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+SIZES = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class CostCurve:
+    """Milliseconds of one forward of n new tokens; linear between the measured sizes and past the last two."""
+
+    sizes: tuple[int, ...]
+    ms: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or len(self.sizes) != len(self.ms) or list(self.sizes) != sorted(set(self.sizes)):
+            raise ValueError("a cost curve needs at least two increasing sizes, each with a time")
+
+    def __call__(self, tokens: int) -> float:
+        right = min(max(bisect_left(self.sizes, tokens), 1), len(self.sizes) - 1)
+        x0, x1, y0, y1 = self.sizes[right - 1], self.sizes[right], self.ms[right - 1], self.ms[right]
+        return y0 + (y1 - y0) * (tokens - x0) / (x1 - x0)
+
+    @classmethod
+    def flat(cls) -> CostCurve:
+        """Every forward costs the same: drafts are never cut (tests; a GPU far from its compute limit)."""
+        return cls((1, 2), (1.0, 1.0))
+
+
+def measure_cost(
+    forward: Callable[[int], object],
+    sizes: Sequence[int] = SIZES,
+    *,
+    repeats: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> CostCurve:
+    """Times ``forward(n)`` (which must return only when the device is done) and keeps the fastest of ``repeats``.
+
+    A larger forward cannot be cheaper: noise that says so is smoothed upwards, or the selection would chase it.
+    """
+    forward(sizes[0])
+    fastest = [float("inf")] * len(sizes)
+    for _ in range(repeats):
+        for index, size in enumerate(sizes):
+            start = clock()
+            forward(size)
+            fastest[index] = min(fastest[index], clock() - start)
+    times: list[float] = []
+    for seconds in fastest:
+        times.append(max(seconds * 1000, times[-1] if times else 0.0))
+    return CostCurve(tuple(sizes), tuple(times))

@@ -1,0 +1,64 @@
+"""The seam every drafter implements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from holefill.model.spec.buffer import BufferIndex
+from holefill.model.spec.tree import DraftTree
+
+
+class Scope(StrEnum):
+    """How much a drafter forgets."""
+
+    REPOSITORY = "repository"
+    """Text of the repository."""
+    EVERYTHING = "everything"
+    """What was learned from the model's own output too."""
+
+
+@dataclass(slots=True)
+class DraftContext:
+    """One request's text as the drafters see it."""
+
+    text: list[int]
+    """Tokens before the hole, then those committed. With prefix–suffix–middle this is not the prompt's order."""
+    root: int
+    """The last token of the model's own sequence: what the tree hangs from."""
+    buffer: BufferIndex
+
+
+@dataclass(frozen=True, slots=True)
+class TopTokens:
+    """The target's most likely successors of some tokens: ids [n, k], most likely first, and p [n, k] among those k."""
+
+    tokens: tuple[int, ...]
+    ids: npt.NDArray[np.int32]
+    p: npt.NDArray[np.float32]
+
+
+class Drafter(Protocol):
+    """Guesses what the target will say next. Wrong guesses cost time, never correctness."""
+
+    @property
+    def name(self) -> str: ...
+
+    def propose(self, context: DraftContext, budget: int, max_depth: int) -> list[DraftTree]:
+        """Trees rooted at ``context.root``, of at most ``budget`` drafted nodes each, strongest evidence first."""
+        ...
+
+    def learn_text(self, tokens: Sequence[int]) -> None:
+        """Text that is there already: a prompt's new part, a repository file."""
+        ...
+
+    def observe(self, context: DraftContext, committed: Sequence[int], top: TopTokens) -> None:
+        """After a verification; ``context.text`` already ends with ``committed``. ``top`` is in tree order."""
+        ...
+
+    def reset(self, scope: Scope) -> None: ...

@@ -1,0 +1,162 @@
+"""What an engine holds: its drafters, what they learned, and the tree for the next forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from holefill.model.request import GenerateRequest
+from holefill.model.spec import build
+from holefill.model.spec.buffer import BufferIndex
+from holefill.model.spec.calibration import Calibration
+from holefill.model.spec.cost import CostCurve
+from holefill.model.spec.drafters import DRAFTERS
+from holefill.model.spec.drafters.automaton import AutomatonDrafter
+from holefill.model.spec.drafters.drafter import DraftContext, Drafter, Scope, TopTokens
+from holefill.model.spec.drafters.recycling import WIDTH
+from holefill.model.spec.prompt import read_prompt
+from holefill.model.spec.top import top_k
+from holefill.model.spec.tree import DraftTree
+from holefill.model.spec.verify import Verdict
+
+MAX_DEPTH = 10
+CANDIDATES = 24
+"""Nodes each drafter offers; the tree that is verified is chosen among all of them."""
+BUFFERS = 4
+KEPT_TEXTS = 128
+MEMORY = 0.95
+"""Weight of the past in the running cost of a token."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts since the start; the mean of tokens per round is the MAT."""
+
+    rounds: int = 0
+    tokens: int = 0
+    drafted: int = 0
+    accepted_by_source: dict[str, int] = field(default_factory=dict)
+    """Accepted nodes per source; a node that two drafters proposed counts for both."""
+
+
+class TreeSpeculator:
+    """Implements ``model.engine.Speculator``. Used by one thread at a time, as the engine's turns ensure."""
+
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        cost: CostCurve,
+        drafters: Iterable[str] = tuple(DRAFTERS),
+        encode: Callable[[str], list[int]] | None = None,
+        fim_ids: tuple[int, int, int] | None = None,
+        fixed_nodes: int | None = None,
+    ) -> None:
+        """``fixed_nodes`` switches the cost rule off: the baseline it is measured against."""
+        unknown = sorted(set(drafters) - set(DRAFTERS))
+        if unknown:
+            raise ValueError(f"unknown drafters {unknown}: choose among {sorted(DRAFTERS)}")
+        self._drafters: Mapping[str, Drafter] = {name: DRAFTERS[name](vocabulary) for name in drafters}
+        self._cost = cost
+        self._encode = encode
+        self._fim_ids = fim_ids
+        self._fixed_nodes = fixed_nodes
+        self._token_ms = cost(1)
+        self._buffers: list[BufferIndex] = []
+        self._texts: dict[str, list[int]] = {}
+        self._request: GenerateRequest | None = None
+        self._known = 0
+        self._context = DraftContext([], 0, BufferIndex())
+        self._fused = build.FusedNode(0, {}, [])
+        self.calibration = Calibration()
+        self.tally = Tally()
+
+    def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
+        """At most ``budget`` nodes below the root ``ids[-1]``."""
+        if request is not self._request or len(ids) != self._known:
+            self._begin(request, ids)
+        self._context.root = ids[-1]
+        trees = [DraftTree.root(ids[-1])]
+        for drafter in self._drafters.values():
+            trees += drafter.propose(self._context, CANDIDATES, min(MAX_DEPTH, budget))
+        self._fused = build.fuse(trees, self.calibration)
+        if self._fixed_nodes is not None:
+            return build.select(self._fused, CostCurve.flat(), min(budget, self._fixed_nodes))
+        return build.select(self._fused, self._cost, budget, self._token_ms)
+
+    def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
+        """Learn from every node the target has judged; ``logits`` [len(tree), vocab] are unmasked."""
+        context = self._context
+        values, indices = top_k(logits, WIDTH)
+        # The root may be a marker (the hole's); what follows it follows the text before the hole.
+        root = context.text[-1] if context.text else context.root
+        top = TopTokens(
+            (root, *tree.token[1:]),
+            indices.cpu().numpy().astype(np.int32),
+            values.float().softmax(-1).cpu().numpy(),
+        )
+        self._count(tree, verdict)
+        build.observe(self._fused, verdict.tokens, self.calibration)
+        context.text += verdict.tokens
+        context.buffer.commit(verdict.tokens)
+        self._known += len(verdict.tokens)
+        for drafter in self._drafters.values():
+            drafter.observe(context, verdict.tokens, top)
+
+    def index_repository(self, documents: Sequence[Sequence[int]]) -> None:
+        """Token ids of the repository's files, for the automaton drafter. They shape drafts, never answers."""
+        for drafter in self._drafters.values():
+            if isinstance(drafter, AutomatonDrafter):
+                drafter.index_repository(documents)
+
+    def reset(self, scope: Scope) -> None:
+        for drafter in self._drafters.values():
+            drafter.reset(scope)
+        self._buffers.clear()
+        self._texts.clear()
+        self._request = None
+
+    def _begin(self, request: GenerateRequest, ids: Sequence[int]) -> None:
+        text = read_prompt(ids, self._fim_ids)
+        documents = [*text.documents, *(self._tokens(quoted) for quoted in request.draft_texts)]
+        buffer = self._buffer(text.before)
+        for run in buffer.begin(text.before, documents):
+            for drafter in self._drafters.values():
+                drafter.learn_text(run)
+        self._request, self._known = request, len(ids)
+        self._context = DraftContext(text.before, ids[-1], buffer)
+
+    def _buffer(self, before: Sequence[int]) -> BufferIndex:
+        """The index of the same document, most recently used last; the least recently used makes room."""
+        best = max(self._buffers, key=lambda buffer: buffer.common_prefix(before), default=None)
+        if best is None or 2 * best.common_prefix(before) < len(before):
+            best = BufferIndex()
+        else:
+            self._buffers.remove(best)
+        self._buffers = [*self._buffers[-(BUFFERS - 1) :], best]
+        return best
+
+    def _tokens(self, text: str) -> list[int]:
+        if self._encode is None:
+            return []
+        if text not in self._texts:
+            while len(self._texts) >= KEPT_TEXTS:
+                del self._texts[next(iter(self._texts))]
+            self._texts[text] = self._encode(text)
+        return self._texts[text]
+
+    def _count(self, tree: DraftTree, verdict: Verdict) -> None:
+        tally = self.tally
+        tally.rounds += 1
+        tally.tokens += len(verdict.tokens)
+        tally.drafted += len(tree) - 1
+        node = self._fused
+        for token in verdict.tokens[:-1]:
+            node = node.children[token]
+            for evidence in node.evidences:
+                tally.accepted_by_source[evidence.source] = tally.accepted_by_source.get(evidence.source, 0) + 1
+        spent = self._cost(len(tree)) / len(verdict.tokens)
+        self._token_ms = min(MEMORY * self._token_ms + (1 - MEMORY) * spent, self._cost(1))

@@ -1,0 +1,140 @@
+"""One engine per machine and model: found when it runs, started when it does not, restarted when it died.
+
+Imports no torch: this runs in the language server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from holefill.model.cancel import CancelToken
+from holefill.model.errors import EngineError
+from holefill.model.request import Chunk, GenerateRequest
+from holefill.model.serving.client import Health, HttpBackend, UnreachableError
+
+POLL_S = 0.05
+LOG_TAIL = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    model: str
+    device: str = "auto"
+    idle_minutes: float = 30.0
+    start_timeout_s: float = 600.0
+    """A first start packs the weights."""
+    runtime_dir: Path | None = None
+    """Folder of sockets; None: the user's own runtime folder."""
+
+
+def runtime_dir() -> Path:
+    """``$HOLEFILL_RUNTIME_DIR``, else where the system keeps sockets of this user."""
+    chosen = os.environ.get("HOLEFILL_RUNTIME_DIR")
+    return Path(chosen) if chosen else Path(platformdirs.user_runtime_dir("holefill", appauthor=False))
+
+
+def socket_path(model: str, device: str = "auto", folder: Path | None = None) -> Path:
+    """Short, for the 107 bytes a socket's path may have; the same for every way to write the path of one file."""
+    local = Path(model).expanduser()
+    identity = f"{local.resolve() if local.exists() else model}\n{device}\n{os.environ.get('HOLEFILL_HOME', '')}"
+    return (folder or runtime_dir()) / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sock"
+
+
+class LocalEngine:
+    """A ``Backend`` that keeps an engine process behind it."""
+
+    def __init__(self, options: LaunchOptions, progress: Callable[[Health], None] | None = None) -> None:
+        self._options = options
+        self._progress = progress or (lambda health: None)
+        self._socket = socket_path(options.model, options.device, options.runtime_dir)
+        self._lock = threading.Lock()
+        self._backend = HttpBackend(uds=self._socket)
+
+    @property
+    def model_name(self) -> str:
+        return Path(self._options.model).name
+
+    @property
+    def socket(self) -> Path:
+        return self._socket
+
+    def close(self) -> None:
+        """The engine stays for other windows; it exits by itself when idle."""
+        self._backend.close()
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        try:
+            yield from self._backend.generate(request, cancel)
+        except UnreachableError:
+            self.ensure(cancel)
+            yield from self._backend.generate(request, cancel)
+
+    def ensure(self, cancel: CancelToken | None = None) -> None:
+        """Returns when an engine is ready. Raises ``EngineError`` with the engine's own last words when it cannot."""
+        with self._lock:
+            if (health := self._healthy()) is not None and health.ready:
+                return
+            self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with FileLock(f"{self._socket}.start"):  # two windows opening at once start one engine
+                process = None if self._healthy() is not None else self._start()
+                self._wait(process, cancel or CancelToken())
+
+    def _healthy(self) -> Health | None:
+        try:
+            return self._backend.health()
+        except UnreachableError:
+            return None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # -P: the editor's current directory is the user's workspace, and a folder named like a library must not win.
+        command = [sys.executable, "-P", "-m", "holefill.model.serving.commands"]
+        command += ["--model", self._options.model, "--socket", str(self._socket), "--device", self._options.device]
+        command += ["--idle-minutes", str(self._options.idle_minutes)]
+        descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True
+            )
+        except OSError as error:
+            raise EngineError(f"cannot start the engine: {error}") from error
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _log(self) -> Path:
+        return self._socket.with_suffix(".log")
+
+    def _wait(self, process: subprocess.Popen[bytes] | None, cancel: CancelToken) -> None:
+        deadline = time.monotonic() + self._options.start_timeout_s
+        while time.monotonic() < deadline:
+            if cancel.is_set():
+                raise EngineError("the engine is still starting: ask again soon")
+            if (health := self._healthy()) is not None:
+                self._progress(health)
+                if health.ready:
+                    return
+            elif process is None:
+                raise EngineError("the engine stopped while loading: ask again to start a new one")
+            if process is not None and process.poll() is not None:
+                raise EngineError(f"the engine could not start: {self._last_words()}")
+            time.sleep(POLL_S)
+        raise EngineError(f"the engine was not ready after {self._options.start_timeout_s:.0f} s: see {self._log}")
+
+    def _last_words(self) -> str:
+        """What the engine printed last: its own error message."""
+        try:
+            lines = self._log.read_text("utf-8", "replace")[-LOG_TAIL:].strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1].removeprefix("Error: ") if lines else f"it gave no reason; see {self._log}"

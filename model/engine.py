@@ -29,8 +29,8 @@ FIRST_ROWS = 1024  # of a new cache, which grows: a document's prompt stays with
 
 
 class KVRows(Cache, Protocol):
-    def keep(self, rows: torch.Tensor) -> None:
-        """Of the rows from ``rows[0]`` on keep these (ascending), packed together."""
+    def keep(self, rows: Sequence[int]) -> None:
+        """Of all rows keep these (ascending, absolute), moved together."""
 
 
 C = TypeVar("C", bound=KVRows)
@@ -147,7 +147,7 @@ class Engine(Generic[C]):
         return last.timing
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
-        self._check(request)
+        self.check(request)
         job = _Job(request, cancel, time.monotonic(), list(request.prompt_ids), Answer(request, self.tokenizer))
         if not self._turns.enter(request.background, cancel, job.interrupted):
             yield job.answer.last(job.interrupted() or FinishReason.CANCELLED, job.timing())
@@ -177,7 +177,8 @@ class Engine(Generic[C]):
             self._extend(slot, job.ids[slot.cache.length : -1])
         yield job.answer.last(finish or FinishReason.LENGTH, job.timing())
 
-    def _check(self, request: GenerateRequest) -> None:
+    def check(self, request: GenerateRequest) -> None:
+        """Raises ``EngineError`` for a request that cannot be answered, before any work."""
         if self._closed:
             raise EngineError("the engine is closed: start a new one")
         if not request.prompt_ids:
@@ -272,7 +273,7 @@ class Engine(Generic[C]):
         """Keep the rows of the accepted path."""
         start = slot.cache.length - len(tree)
         if len(verdict.path) < len(tree):
-            slot.cache.keep(torch.tensor([start + node for node in verdict.path]))
+            slot.cache.keep([*range(start), *(start + node for node in verdict.path)])
         slot.ids[start:] = [tree.token[node] for node in verdict.path]
 
     def _mark_round(self, job: _Job) -> None:

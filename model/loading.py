@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from holefill.model.kv.cache import KVCache
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
+from holefill.model.weights import Progress
 
 
 def load_engine(
@@ -20,7 +20,7 @@ def load_engine(
     *,
     device: str = "auto",
     weights: Literal["packed", "fp32", "bf16"] = "packed",
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
     options: EngineOptions | None = None,
     speculator: Speculator | None = None,
 ) -> Engine[KVCache]:

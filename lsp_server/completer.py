@@ -88,6 +88,7 @@ class Completer:
         self._tokenizer = tokenizer
         self._format = choose_format(tokenizer)
         self._gather = gather
+        self._model_name = backend.model_name  # asked once: an engine elsewhere may take its time to say
         self._answers = AnswerCache()
         self._unfinished = AnswerCache()
 
@@ -117,7 +118,7 @@ class Completer:
 
     def _key(self, cursor: Cursor) -> AnswerKey:
         context = cursor.root or "" if self.options.context_tokens else ""
-        return AnswerKey(cursor.path, cursor.language, self.backend.model_name, self.options, context)
+        return AnswerKey(cursor.path, cursor.language, self._model_name, self.options, context)
 
     def _from_cache(self, request: CompletionRequest, cursor: Cursor, key: AnswerKey) -> Completion | None:
         """The rest of an earlier answer, fitted again since an editor may have closed a bracket meanwhile."""

@@ -15,6 +15,8 @@ from holefill.lsp_server.config import Settings
 from holefill.lsp_server.engine_link import Progress
 from holefill.model.errors import EngineError
 from holefill.model.request import Backend
+from holefill.model.serving.client import HttpBackend
+from holefill.model.serving.launch import LaunchOptions, LocalEngine
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 
@@ -44,11 +46,19 @@ def completer(settings: Settings, index_of: IndexOf) -> Completer:
     path = ModelStore.default().resolve(settings.model)
     tokenizer = Tokenizer.load(path)
     context = RepositoryContext(index_of, tokenizer)
-    return Completer(backend(settings, path), tokenizer, settings.completer_options(), context)
+    return Completer(backend(settings), tokenizer, settings.completer_options(), context)
 
 
-def backend(settings: Settings, path: Path) -> Backend:
-    raise NotImplementedError
+def backend(settings: Settings) -> Backend:
+    """A ready engine: somebody else's at ``engine_url``, or our own process, started when it does not run."""
+    if settings.engine_url:
+        url = settings.engine_url.removeprefix("unix://")
+        if url.startswith("/"):
+            return HttpBackend(uds=Path(url), token=token_of(settings))
+        return HttpBackend(url, token=token_of(settings))
+    engine = LocalEngine(LaunchOptions(settings.model))
+    engine.ensure()
+    return engine
 
 
 def fetch_model(settings: Settings, progress: Progress) -> None:

@@ -66,7 +66,10 @@ def _mark(prefix: str, index: int, stride: int) -> int:
     start = index * stride
     if start == 0:
         return 0
-    newline = prefix.find("\n", start - 1, min(start + max(stride, _LONG_LINE), len(prefix)))
+    reach = max(stride, _LONG_LINE)
+    newline = prefix.find("\n", start - 1, min(start + reach, len(prefix)))
+    if newline < 0:
+        newline = prefix.rfind("\n", max(0, start - reach), start)
     return start if newline < 0 else newline + 1
 
 

@@ -18,7 +18,7 @@ _WEAK = frozenset({"constant", "type"})
 _MAX_SIGNATURE = 300
 _MAX_DOC = 160
 _SPACE = re.compile(r"\s+")
-_COMMENT_MARKS = re.compile(r"^[\s/*!#]+|[\s*/]+$")
+_COMMENT_MARKS = re.compile(r"^[\s/*!#]+|[\s*/]+$|</?\w+>")
 _PYTHON_QUOTES = re.compile(r"""^[rRbBuUfF]*("{3}|'{3}|"|')|("{3}|'{3}|"|')$""")
 
 
@@ -156,9 +156,10 @@ def _comment_before(node: tree_sitter.Node) -> tree_sitter.Node | None:
     comment, row = None, outer.start_point.row
     sibling = outer.prev_named_sibling
     while sibling is not None and "comment" in sibling.type and row - sibling.end_point.row <= 1:
-        # Rust's doc comments end at column 0 of the next line.
-        if row == sibling.end_point.row and sibling.end_point.column > 0:
-            break
+        before = sibling.prev_named_sibling
+        trails = before is not None and before.end_point.row == sibling.start_point.row and "comment" not in before.type
+        if trails and sibling.end_point.row < row:
+            break  # it stands behind the statement above
         comment, row = sibling, sibling.start_point.row
         sibling = sibling.prev_named_sibling
     return comment

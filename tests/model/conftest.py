@@ -1,0 +1,105 @@
+"""Tiny stand-ins: a byte tokenizer with Qwen's control tokens, a scripted target, and a random model of one's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import tokenizers
+import torch
+from tokenizers import decoders, models, pre_tokenizers
+
+from holefill.model.tokenizer import Tokenizer, _byte_of_char
+from holefill.model.transformer import Transformer
+
+SPECIALS = ("<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer() -> Tokenizer:
+    """Token id = byte; ids 256 … 259 are control tokens."""
+    bpe = tokenizers.Tokenizer(models.BPE(vocab=_byte_of_char(), merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.decoder = decoders.ByteLevel()
+    return Tokenizer(bpe, {name: 256 + i for i, name in enumerate(SPECIALS)}, vocab_size=260)
+
+
+class ScriptedCache:
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+
+    @property
+    def length(self) -> int:
+        return len(self.ids)
+
+    def truncate(self, length: int) -> None:
+        del self.ids[length:]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self.ids = [self.ids[row] for row in rows]
+
+
+class Scripted:
+    """A target that continues a prompt with a fixed script: the next token depends on how many rows follow it."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt_length: int, script: str | Sequence[int]) -> None:
+        self._start = prompt_length
+        self.script = tokenizer.encode(script) if isinstance(script, str) else list(script)
+        self.forwards: list[int] = []
+        self.before_forward: Callable[[], None] = lambda: None
+        self.seconds = 0.0
+
+    def new_cache(self, capacity: int) -> ScriptedCache:
+        return ScriptedCache()
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        cache: ScriptedCache,
+        *,
+        positions: torch.Tensor | None = None,
+        tree_mask: torch.Tensor | None = None,
+        logit_rows: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        self.before_forward()
+        time.sleep(self.seconds)
+        self.forwards.append(len(ids))
+        first = cache.length
+        cache.ids += ids.tolist()
+        at = positions if positions is not None else torch.arange(first, first + len(ids))
+        rows = range(len(ids)) if logit_rows is None else logit_rows.tolist()
+        logits = torch.full((len(rows), 260), -10.0)
+        for row, index in enumerate(rows):
+            step = int(at[index]) + 1 - self._start
+            logits[row, self.script[step] if 0 <= step < len(self.script) else 256] = 10.0
+        return logits
+
+
+@pytest.fixture
+def scripted(byte_tokenizer: Tokenizer) -> Callable[..., Scripted]:
+    """``scripted(prompt_length, script)``."""
+    return lambda prompt_length, script: Scripted(byte_tokenizer, prompt_length, script)
+
+
+@pytest.fixture(scope="session")
+def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Transformer:
+    """A random Qwen2 of two layers over the byte vocabulary."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(7)
+    config = Qwen2Config(
+        vocab_size=260,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=False,
+        initializer_range=0.3,
+    )
+    folder: Path = tmp_path_factory.mktemp("tiny")
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return Transformer.load(folder, device="cpu", weights="fp32")

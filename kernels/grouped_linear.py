@@ -1,0 +1,219 @@
+"""y = x Wᵀ (+ b) over group-quantised weights of 4, 5, 6 or 8 bits, as GGUF blocks hold them: the native CPU path.
+
+Shapes
+    x       [n, in]            float32
+    codes   [out, in]          uint8, 0 … 2^bits − 1
+    scales  [out, in / group]  float16
+    mins    [out, in / group]  float16, affine formats only
+    y       [n, out]           float32
+
+    w = scale · code + min             affine     (Q4_K)
+    w = scale · (code − 2^(bits−1))    symmetric  (Q5_0, Q6_K, Q8_0)
+
+The codes are the file's own: packing rounds only the fp32 products of nested scales (Q4_K, Q6_K) to fp16. Activations
+get one int8 scale per ROW, and every row runs the same operations in the same order whatever n is, so a result does not
+depend on which rows share the forward: greedy speculation is exactly lossless.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+TILE = 16  # outputs a tile: the lanes of a 512-bit register of int32
+FORMATS = frozenset({(4, 32, True), (5, 32, False), (6, 16, False), (8, 32, False)})
+"""(bits, group, affine) that the library is compiled for; each is one instantiation in native/grouped_linear.cpp."""
+
+Bytes = npt.NDArray[np.uint8]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """A weight in the layout of native/grouped_linear.cpp; ``packed`` is [tiles, groups, group bytes] uint8."""
+
+    packed: Tensor
+    bits: int
+    group: int
+    affine: bool
+    shape: tuple[int, int]
+    """[out, in]; out need not be a multiple of 16."""
+
+    def dequantize(self) -> Tensor:
+        """W in fp32 [out, in]."""
+        codes, scales, mins = unpack(self)
+        offset = 0.0 if self.affine else float(1 << (self.bits - 1))
+        groups = codes.float().view(*scales.shape, self.group)
+        return ((groups - offset) * scales[:, :, None] + mins[:, :, None]).view(self.shape)
+
+
+def reference(x: Tensor, weight: Grouped) -> Tensor:
+    """The oracle: fp32 product with the dequantised weight; activations are not rounded."""
+    return F.linear(x, weight.dequantize())
+
+
+def pack(
+    codes: Bytes, scales: npt.NDArray[np.float16], mins: npt.NDArray[np.float16] | None, *, bits: int, group: int
+) -> Grouped:
+    """Arrange [out, in] codes into tiles. Raises ValueError for a format the library does not have."""
+    if (bits, group, mins is not None) not in FORMATS:
+        raise ValueError(f"no kernel for {bits} bits in groups of {group}, affine {mins is not None}")
+    out, size = codes.shape
+    if size % group or scales.shape != (out, size // group):
+        raise ValueError(f"codes {codes.shape} and scales {scales.shape} do not fit groups of {group}")
+    tiles, groups, quads = -(-out // TILE), size // group, group // 4
+    # [tile, output, group, quad, input] → [tile, group, quad, output × input]
+    lines = _pad(codes, tiles).reshape(tiles, TILE, groups, quads, 4).transpose(0, 2, 3, 1, 4)
+    lines = np.ascontiguousarray(lines).reshape(tiles, groups, quads, 64)
+    parts = [_halves(scales, tiles, groups)]
+    if mins is not None:
+        parts.append(_halves(mins, tiles, groups))
+    if bits == 8:
+        parts.append(lines.reshape(tiles, groups, -1))
+    else:
+        low, high = lines[:, :, : quads // 2] & 15, lines[:, :, quads // 2 :] & 15
+        parts.append((low + high * np.uint8(16)).astype(np.uint8).reshape(tiles, groups, -1))
+        for plane in range(bits - 4):
+            bit = (lines >> (4 + plane)) & 1
+            parts.append(np.packbits(bit, axis=-1, bitorder="little").reshape(tiles, groups, -1))
+    packed = torch.from_numpy(np.concatenate(parts, axis=2))
+    return Grouped(packed, bits, group, mins is not None, (out, size))
+
+
+def unpack(weight: Grouped) -> tuple[Tensor, Tensor, Tensor]:
+    """The inverse of ``pack``: codes [out, in] uint8, scales and mins [out, groups] fp32 (mins 0 when symmetric)."""
+    out, size = weight.shape
+    blocks = weight.packed.numpy()
+    tiles, groups, _ = blocks.shape
+    quads = weight.group // 4
+    header = 32 * (1 + weight.affine)
+
+    def halves(start: int) -> Tensor:
+        values = np.ascontiguousarray(blocks[:, :, start : start + 32]).view(np.float16)
+        return torch.from_numpy(values.transpose(0, 2, 1).reshape(-1, groups)[:out].astype(np.float32))
+
+    if weight.bits == 8:
+        lines = blocks[:, :, header:].reshape(tiles, groups, quads, 64)
+    else:
+        low_end = header + quads // 2 * 64
+        low = blocks[:, :, header:low_end].reshape(tiles, groups, quads // 2, 64)
+        lines = np.concatenate([low & 15, low >> 4], axis=2)
+        planes = blocks[:, :, low_end:].reshape(tiles, groups, weight.bits - 4, quads, 8)
+        for plane in range(weight.bits - 4):
+            lines = lines | np.unpackbits(planes[:, :, plane], axis=-1, bitorder="little") << (4 + plane)
+    codes = lines.reshape(tiles, groups, quads, TILE, 4).transpose(0, 3, 1, 2, 4).reshape(-1, size)[:out]
+    scales = halves(0)
+    return torch.from_numpy(np.ascontiguousarray(codes)), scales, halves(32) if weight.affine else scales * 0
+
+
+def _pad(rows: npt.NDArray[Scalar], tiles: int) -> npt.NDArray[Scalar]:
+    return np.pad(rows, [(0, tiles * TILE - rows.shape[0]), (0, 0)])
+
+
+def _halves(values: npt.NDArray[np.float16], tiles: int, groups: int) -> Bytes:
+    lanes = _pad(values.astype(np.float16), tiles).reshape(tiles, TILE, groups).transpose(0, 2, 1)
+    return np.ascontiguousarray(lanes).view(np.uint8).reshape(tiles, groups, 2 * TILE)
+
+
+# ---- launcher -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The compiled kernels and the instruction set they will use here (1 AVX2, 2 AVX512-VNNI)."""
+
+    linear: Callable[..., int]
+    rows: Callable[..., int]
+    isa: int
+
+
+@functools.cache
+def library() -> Library | None:
+    """The extension built with the package, or None with the reason logged once: no compiler, or no AVX2."""
+    paths = sorted(Path(__file__).parent.glob("native/_native*.so"))
+    if not paths:
+        log.info("no native kernels: the package was installed without a C++ compiler; the torch path serves")
+        return None
+    # torch is imported first (above): its OpenMP runtime is then the one this library binds to, not a second pool.
+    handle = ctypes.CDLL(str(paths[-1]))
+    isa = handle.holefill_isa()
+    if isa == 0:
+        log.info("no native kernels: this CPU has no AVX2; the torch path serves")
+        return None
+    pointer, number, small = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    handle.holefill_grouped_linear.argtypes = [
+        *(pointer, number, number, pointer, number, pointer, small, small, small),
+        *(pointer, pointer, pointer, pointer, number, small, small),
+    ]
+    handle.holefill_grouped_rows.argtypes = [pointer, number, number, pointer, small, small, small, pointer]
+    return Library(handle.holefill_grouped_linear, handle.holefill_grouped_rows, isa)
+
+
+def _library() -> Library:
+    kernels = library()
+    if kernels is None:
+        raise RuntimeError("the native kernels are not built: reinstall with a C++ compiler, or use the torch back end")
+    return kernels
+
+
+def grouped_linear(
+    x: Tensor, weight: Grouped, bias: Tensor | None = None, *, out: Tensor | None = None, isa: int | None = None
+) -> Tensor:
+    """y [n, out]; ``out`` may be a column slice of a wider result. Raises ValueError for a wrong shape or dtype,
+    RuntimeError where the library is missing."""
+    kernels = _library()
+    width, size = weight.shape
+    if x.dtype != torch.float32 or x.dim() != 2 or x.shape[1] != size or x.device.type != "cpu":
+        raise ValueError(f"x must be float32 [n, {size}] on the CPU, not {x.dtype} {tuple(x.shape)} on {x.device}")
+    if bias is not None and (bias.dtype != torch.float32 or bias.shape != (width,) or not bias.is_contiguous()):
+        raise ValueError(f"bias must be contiguous float32 [{width}], not {bias.dtype} {tuple(bias.shape)}")
+    x = x.contiguous()
+    n = x.shape[0]
+    y = torch.empty(n, width) if out is None else out
+    if y.dtype != torch.float32 or y.shape != (n, width) or y.stride(1) != 1:
+        raise ValueError(f"out must be float32 [{n}, {width}] with dense rows, not {y.dtype} {tuple(y.shape)}")
+    codes = torch.empty(n, size, dtype=torch.int8)
+    sums = torch.empty(n, size // weight.group, dtype=torch.int32)
+    scales = torch.empty(n)
+    status = kernels.linear(
+        *(x.data_ptr(), n, size, weight.packed.data_ptr(), width, 0 if bias is None else bias.data_ptr()),
+        *(weight.bits, weight.group, int(weight.affine)),
+        *(codes.data_ptr(), sums.data_ptr(), scales.data_ptr(), y.data_ptr(), y.stride(0)),
+        *(kernels.isa if isa is None else isa, torch.get_num_threads()),
+    )
+    if status:
+        raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
+    return y
+
+
+def grouped_rows(ids: Tensor, weight: Grouped) -> Tensor:
+    """Rows ``ids`` [n] of W in fp32 [n, in]: an embedding lookup that reads only the tiles of those ids."""
+    width, size = weight.shape
+    if (
+        ids.dtype != torch.int64
+        or ids.dim() != 1
+        or (ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < width)
+    ):
+        raise ValueError(f"ids must be int64 in [0, {width}), not {ids.dtype} {tuple(ids.shape)}")
+    ids = ids.contiguous()
+    rows = torch.empty(ids.shape[0], size)
+    status = _library().rows(
+        *(ids.data_ptr(), ids.shape[0], size, weight.packed.data_ptr()),
+        *(weight.bits, weight.group, int(weight.affine), rows.data_ptr()),
+    )
+    if status:
+        raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
+    return rows

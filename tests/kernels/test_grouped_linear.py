@@ -1,0 +1,155 @@
+"""The native kernels against their reference, and the promises speculation rests on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from holefill.kernels.grouped_linear import (
+    FORMATS,
+    Grouped,
+    grouped_linear,
+    grouped_rows,
+    library,
+    pack,
+    reference,
+    unpack,
+)
+
+FP32_STEP = torch.finfo(torch.float32).eps
+ACTIVATION_STEP = 1 / 127  # of a row's peak
+AVX2, AVX512_VNNI = 1, 2
+
+pytestmark = pytest.mark.skipif(library() is None, reason="no native kernels here: no C++ compiler or no AVX2")
+
+
+def make(bits: int, group: int, affine: bool, out: int, size: int, seed: int = 0) -> Grouped:
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 1 << bits, (out, size), dtype=np.uint8)
+    scales = rng.uniform(-0.01, 0.01, (out, size // group)).astype(np.float16)
+    mins = rng.uniform(-0.1, 0.1, (out, size // group)).astype(np.float16) if affine else None
+    weight = pack(codes, scales, mins, bits=bits, group=group)
+    back, _, _ = unpack(weight)
+    assert np.array_equal(back.numpy(), codes)
+    return weight
+
+
+def oracle(x: torch.Tensor, weight: Grouped) -> torch.Tensor:
+    """The same activations rounded to int8, then exact: what is left to the kernel is fp32 summation."""
+    step = x.abs().amax(dim=1, keepdim=True) / 127
+    rounded = torch.round(x * (127 / x.abs().amax(dim=1, keepdim=True))).double()
+    return (rounded @ weight.dequantize().double().T) * step
+
+
+def tolerance(x: torch.Tensor, weight: Grouped) -> torch.Tensor:
+    """fp32 summation over the groups of a row."""
+    groups = weight.shape[1] // weight.group
+    peak = x.abs().amax(dim=1, keepdim=True) * weight.dequantize().abs().sum(dim=1)
+    return FP32_STEP * (groups + 4) * peak
+
+
+formats = pytest.mark.parametrize(("bits", "group", "affine"), sorted(FORMATS))
+isas = pytest.mark.parametrize("isa", [AVX2, AVX512_VNNI])
+
+
+def require(isa: int) -> None:
+    kernels = library()
+    if kernels is None or kernels.isa < isa:
+        pytest.skip("this CPU has no AVX512-VNNI")
+
+
+@formats
+@isas
+@pytest.mark.parametrize(("out", "size"), [(1, 32), (16, 64), (37, 96), (130, 896)])
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 17])
+def test_equals_reference(bits: int, group: int, affine: bool, isa: int, out: int, size: int, n: int) -> None:
+    require(isa)
+    weight = make(bits, group, affine, out, size)
+    x = torch.randn(n, size, generator=torch.Generator().manual_seed(n))
+    bias = torch.randn(out)
+    y = grouped_linear(x, weight, bias, isa=isa)
+    assert ((y - bias - oracle(x, weight)).abs() <= tolerance(x, weight) + 4 * FP32_STEP * bias.abs()).all()
+    rounding = x.abs().amax(dim=1, keepdim=True) * ACTIVATION_STEP / 2 * weight.dequantize().abs().sum(dim=1)
+    assert ((y - bias - reference(x, weight)).abs() <= rounding * (1 + 1e-3)).all()
+
+
+@formats
+def test_a_planted_fault_is_rejected(bits: int, group: int, affine: bool) -> None:
+    weight = make(bits, group, affine, 32, 128)
+    x = torch.zeros(1, 128)
+    x[0, 5] = 1.0
+    good = oracle(x, weight)
+    header = 32 * (1 + affine)
+    weight.packed[0, 0, header + 64 + 1] ^= 8  # one bit of the code of output 0, input 5
+    assert ((grouped_linear(x, weight) - good).abs() > tolerance(x, weight)).any()
+
+
+@formats
+def test_a_row_does_not_depend_on_its_companions(bits: int, group: int, affine: bool) -> None:
+    weight = make(bits, group, affine, 70, 256)
+    x = torch.randn(21, 256) * torch.logspace(-3, 3, 21)[:, None]
+    together = grouped_linear(x, weight)
+    for row in range(21):
+        assert torch.equal(grouped_linear(x[row : row + 1], weight)[0], together[row])
+    assert torch.equal(grouped_linear(x[3:14], weight), together[3:14])
+
+
+@formats
+def test_both_instruction_sets_agree_bitwise(bits: int, group: int, affine: bool) -> None:
+    require(AVX512_VNNI)
+    weight = make(bits, group, affine, 33, 160)
+    x = torch.randn(9, 160)
+    assert torch.equal(grouped_linear(x, weight, isa=AVX2), grouped_linear(x, weight, isa=AVX512_VNNI))
+
+
+@formats
+def test_rows_equal_the_dequantised_weight(bits: int, group: int, affine: bool) -> None:
+    weight = make(bits, group, affine, 50, 96)
+    ids = torch.tensor([0, 49, 17, 17, 15, 16])
+    torch.testing.assert_close(grouped_rows(ids, weight), weight.dequantize()[ids], rtol=1e-6, atol=1e-7)
+
+
+def test_writes_into_a_slice() -> None:
+    weight = make(8, 32, False, 20, 64)
+    x = torch.randn(3, 64)
+    wide = torch.full((3, 40), 7.0)
+    grouped_linear(x, weight, out=wide[:, 10:30])
+    assert torch.equal(wide[:, 10:30], grouped_linear(x, weight))
+    assert (wide[:, :10] == 7).all()
+    assert (wide[:, 30:] == 7).all()
+
+
+def test_wrong_input_raises() -> None:
+    weight = make(8, 32, False, 20, 64)
+    for x in (torch.zeros(1, 63), torch.zeros(64), torch.zeros(1, 64, dtype=torch.float64)):
+        with pytest.raises(ValueError, match="x must be float32"):
+            grouped_linear(x, weight)
+    with pytest.raises(ValueError, match="bias"):
+        grouped_linear(torch.zeros(1, 64), weight, torch.zeros(19))
+    with pytest.raises(ValueError, match="out must be"):
+        grouped_linear(torch.zeros(1, 64), weight, out=torch.zeros(1, 19))
+    with pytest.raises(ValueError, match="ids must be"):
+        grouped_rows(torch.tensor([20]), weight)
+    with pytest.raises(ValueError, match="no kernel"):
+        pack(np.zeros((16, 32), np.uint8), np.zeros((16, 1), np.float16), None, bits=3, group=32)
+
+
+def test_no_rows_is_no_work() -> None:
+    assert grouped_linear(torch.zeros(0, 64), make(8, 32, False, 20, 64)).shape == (0, 20)
+
+
+def test_sanitizers_are_clean(tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("no g++ here")
+    program = tmp_path / "sanitize"
+    source = Path(__file__).with_name("sanitize_grouped_linear.cpp")
+    flags = ["-O1", "-g", "-std=c++17", "-fopenmp", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run([compiler, *flags, "-Wno-maybe-uninitialized", "-o", program, source], check=True, timeout=300)
+    done = subprocess.run([program], check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -108,7 +108,7 @@ class Tokenizer:
         """Ids of plain text; the spelling of a special token inside it stays text."""
         try:
             ids = self._bpe.encode(text, add_special_tokens=False).ids
-        except UnicodeEncodeError:  # a lone surrogate, which some editors send for half an emoji
+        except (UnicodeEncodeError, TypeError):  # a lone surrogate, which some editors send for half an emoji
             ids = self._bpe.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
         return list(ids)
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from holefill.context.index.edits import EditLog
 from holefill.context.index.files import FileRules, SourceFile, accepts, read_source, walk
+from holefill.context.index.import_statements import import_statements
 from holefill.context.index.imports import ImportResolver, Resolved
 from holefill.context.index.module_paths import ModulePaths
 from holefill.context.index.records import FileRecord, Located, analyse, digest
 from holefill.context.index.store import IndexStore, Stored
+from holefill.context.syntax.documents import Documents
 from holefill.context.syntax.parsing import Parsed
 
 Progress = Callable[[int, int], None]
@@ -41,6 +43,7 @@ class WorkspaceIndex:
         self._by_name: dict[str, set[str]] = {}
         self._overlays: dict[str, str] = {}
         self.edits = EditLog()
+        self.documents = Documents()
         self._modules: ModulePaths | None = None
         self._epoch = 0
 
@@ -164,7 +167,9 @@ class WorkspaceIndex:
         relative = self.relative(path)
         if relative is None:
             return ()
-        record = self._records.get(relative) if parsed is None else analyse(relative, "", parsed)
+        record = self._records.get(relative)
+        if parsed is not None:
+            record = FileRecord(relative, parsed.language, "", imports=import_statements(parsed))
         return () if record is None else self._resolver().resolve(record)
 
     def imported_files(self, path: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from holefill.context.items import ByteOffset, Cursor, Item, Span
 from holefill.context.provider import Deadline
 from holefill.context.providers.imports import described
 from holefill.context.syntax.languages import LANGUAGES, line_comment
-from holefill.context.syntax.parsing import encode, parse
+from holefill.context.syntax.parsing import encode
 from holefill.context.syntax.scopes import enclosing_class
 
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -33,7 +33,7 @@ class ClassSignaturesProvider:
         if cursor.language not in LANGUAGES or budget_tokens <= 0:
             return []
         before = time.perf_counter()
-        parsed = parse(cursor.language, cursor.text)
+        parsed = self._index.documents.repaired(cursor).parsed
         own = enclosing_class(parsed, len(encode(cursor.prefix)))
         relative = self._index.relative(cursor.path)
         if own is None or relative is None:

@@ -17,7 +17,6 @@ from holefill.context.items import ByteOffset, Cursor, Item, Span
 from holefill.context.provider import Deadline
 from holefill.context.syntax.definitions import Definition
 from holefill.context.syntax.languages import LANGUAGES, line_comment
-from holefill.context.syntax.parsing import parse
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _NEAR_CHARS = 2000
@@ -37,9 +36,7 @@ class ImportsProvider:
         if cursor.language not in LANGUAGES or budget_tokens <= 0:
             return []
         started = time.perf_counter()
-        # Imports stand in the part before the cursor almost always; a broken statement at the cursor cannot hide them.
-        parsed = parse(cursor.language, cursor.prefix)
-        resolved = self._index.imported(cursor.path, parsed)
+        resolved = self._index.imported(cursor.path, self._index.documents.repaired(cursor).parsed)
         uses = _uses(cursor)
         ranked = sorted(resolved, key=lambda found: -uses[found.local.rpartition(".")[2]])[:_MAX_NAMES]
         items: list[Item] = []

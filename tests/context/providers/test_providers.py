@@ -1,0 +1,194 @@
+"""Each provider on a small workspace, on real repositories, and on anything at all."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holefill.context.index.edits import EditLog
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import Cursor
+from holefill.context.provider import Deadline
+from holefill.context.providers import PROVIDERS
+from holefill.context.retrieval.lexical import LexicalIndex, split_identifiers
+from holefill.context.syntax.languages import LANGUAGES
+
+FILES = {
+    "shop/__init__.py": "from .models import Order\n",
+    "shop/models.py": '''from .base import Record
+
+class Money:
+    """An amount in a currency."""
+    cents: int
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+    def plus(self, other: "Money") -> "Money":
+        """Sum of two amounts."""
+        return Money(self.cents + other.cents)
+    def _private(self): ...
+
+class Order(Record):
+    """What a customer buys."""
+    def total(self) -> Money:
+        """Price of all lines."""
+''',
+    "shop/base.py": "class Record:\n    def save(self) -> None:\n        '''Write to disk.'''\n",
+    "shop/pricing.py": "def apply_discount_to_order(order, percent):\n    order_total = order.total()\n"
+    "    return order_total.cents * percent // 100\n",
+    "web/api.ts": "/** Loads a user. */\nexport function loadUser(id: number): Promise<User> { return get(id) }\n",
+}
+
+
+@pytest.fixture
+def index(tmp_path):
+    for path, text in FILES.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    return index
+
+
+def at(index, path, marked, language="python"):
+    offset = marked.index("|")
+    return Cursor(str(index.root / path), marked.replace("|", "", 1), offset, language, str(index.root))
+
+
+def gathered(name, index, cursor):
+    return PROVIDERS[name](index).gather(cursor, 400, Deadline.after_ms(2000))
+
+
+def test_imports_show_signature_documentation_and_members(index):
+    cursor = at(index, "main.py", "from shop.models import Money\n\nprice = Money(|")
+    (item,) = gathered("imports", index, cursor)
+    assert item.text == (
+        "class Money  # An amount in a currency.\n"
+        "    cents: int\n"
+        "    def __init__(self, cents: int) -> None\n"
+        '    def plus(self, other: "Money") -> "Money"  # Sum of two amounts.'
+    )
+    assert item.symbol_ids == ("shop/models.py#Money",)
+    assert FILES["shop/models.py"].encode()[item.spans[0].start :].startswith(b"class Money")
+
+
+def test_imports_follow_reexports_and_rank_by_use(index):
+    cursor = at(
+        index, "main.py", "from shop.pricing import apply_discount_to_order\nfrom shop import Order\nx = Order(|"
+    )
+    items = gathered("imports", index, cursor)
+    assert items[0].symbol_ids[0] == "shop/models.py#Order"
+    assert len(items) == 2
+
+
+def test_imports_in_typescript(index):
+    cursor = at(index, "web/main.ts", "import { loadUser } from './api'\nconst u = await loadUser(|\n", "typescript")
+    assert gathered("imports", index, cursor)[0].text == (
+        "function loadUser(id: number): Promise<User>  // Loads a user."
+    )
+
+
+def test_class_signatures_of_the_enclosing_class_and_its_bases(index):
+    marked = FILES["shop/models.py"] + "    def pay(self):\n        self.|\n"
+    cursor = at(index, "shop/models.py", marked)
+    index.update(cursor.path, cursor.text)
+    items = gathered("class_signatures", index, cursor)
+    assert [item.symbol_ids[0] for item in items] == ["shop/models.py#Order", "shop/base.py#Record"]
+    assert "def save(self) -> None  # Write to disk." in items[1].text
+
+
+def test_similar_finds_code_with_the_same_words(index):
+    provider = PROVIDERS["similar"](index)
+    cursor = at(index, "main.py", "def discounted(order):\n    order_total = order.total()\n    return apply|")
+    deadline = time.monotonic() + 5
+    items = []
+    while not items and time.monotonic() < deadline:
+        items = provider.gather(cursor, 400, Deadline.after_ms(1000))
+        time.sleep(0.01)
+    assert items[0].symbol_ids == ("shop/pricing.py#apply_discount_to_order",)
+
+
+def test_recent_edits_of_other_files(index):
+    path = str(index.root / "shop/pricing.py")
+    index.update(path, FILES["shop/pricing.py"])
+    index.update(path, FILES["shop/pricing.py"].replace("// 100", "// 1000"))
+    (item,) = gathered("recent_edits", index, at(index, "main.py", "|"))
+    assert "// 1000" in item.text
+    assert gathered("recent_edits", index, at(index, "shop/pricing.py", "|")) == []
+
+
+def test_typing_grows_one_edit_and_pastes_are_not_kept():
+    log, text = EditLog(), "".join(f"line{number}\n" for number in range(100))
+    for count in range(1, 8):
+        log.observe("a.py", text + "abcdefgh"[: count - 1], text + "abcdefgh"[:count])
+    assert [edit.text.splitlines()[-1] for edit in log.newest()] == ["abcdefg"]
+    log.observe("a.py", text, "completely\n" * 200)
+    assert len(log.newest()) == 1
+
+
+@pytest.mark.parametrize(
+    ("identifier", "words"),
+    [
+        ("parseHTTPResponse_v2", ["parse", "http", "response"]),
+        ("snake_case_name", ["snake", "case", "name"]),
+        ("XMLReader", ["xml", "reader"]),
+        ("größe_ändern", ["größe", "ändern"]),
+    ],
+)
+def test_identifiers_are_split(identifier, words):
+    assert list(split_identifiers(identifier)) == words
+
+
+def test_lexical_index_follows_edits_like_a_fresh_one(index):
+    followed = LexicalIndex(index)
+    followed.sync()
+    index.update("shop/extra.py", "def refund_customer_order(order, reason):\n    return order.total().cents\n")
+    index.update("shop/base.py", None)
+    followed.sync()
+    fresh = LexicalIndex(index)
+    fresh.sync()
+    query = "refund the customer order total save record"
+    found = [(hit.chunk, round(hit.score, 9)) for hit in followed.search(query, 10)]
+    assert found == [(hit.chunk, round(hit.score, 9)) for hit in fresh.search(query, 10)]
+    assert found[0][0].name == "refund_customer_order"
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(alphabet="import from.x*(){}'\"\n :;é@", max_size=60), cut=st.floats(0, 1), data=st.data())
+def test_total_on_any_buffer(tmp_path_factory, text, cut, data):
+    index = WorkspaceIndex(tmp_path_factory.getbasetemp())
+    language = data.draw(st.sampled_from([*sorted(LANGUAGES), "text"]))
+    cursor = Cursor(str(index.root / "x"), text, int(cut * len(text)), language)
+    for factory in PROVIDERS.values():
+        assert isinstance(factory(index).gather(cursor, 100, Deadline.after_ms(100)), list)
+
+
+@pytest.mark.parametrize(("name", "share"), [("llm", 0.75), ("click", 0.65), ("vue_core", 0.75)])
+def test_imports_show_most_cross_file_names_on_real_commits(shared_data, tmp_path, name, share):
+    """Share of the names from other files that the true completion uses and the provider shows."""
+    with gzip.open(shared_data / f"{name}_files.jsonl.gz", "rt") as rows:
+        for row in map(json.loads, rows):
+            (tmp_path / row["path"]).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / row["path"]).write_text(row["content"])
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    provider = PROVIDERS["imports"](index)
+    with gzip.open(shared_data / f"{name}_cases.jsonl.gz", "rt") as rows:
+        cases = [case for case in map(json.loads, rows) if case["cross_file"]][:40]
+    seen = wanted = 0
+    spent = []
+    for case in cases:
+        path = str(tmp_path / case["path"])
+        cursor = Cursor(path, case["prefix"] + case["suffix"], len(case["prefix"]), case["lang"], str(tmp_path))
+        before = time.thread_time()
+        items = provider.gather(cursor, 400, Deadline.after_ms(1000))
+        spent.append((time.thread_time() - before) * 1000)
+        shown = "\n".join(item.text for item in items)
+        seen += sum(word in shown for word in case["identifiers_cross"])
+        wanted += len(case["identifiers_cross"])
+    assert seen >= share * wanted, f"{seen} of {wanted}"
+    assert sorted(spent)[len(spent) * 9 // 10] < 40, spent

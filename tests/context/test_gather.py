@@ -1,0 +1,92 @@
+"""Providers in parallel under one deadline: slow, failing, and late ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from holefill.context.gather import Gatherer
+from holefill.context.items import Cursor, Item
+from holefill.context.provider import Deadline
+
+CURSOR = Cursor("/w/a.py", "x = ", 4, "python", "/w")
+
+
+class Fake:
+    def __init__(self, name, text="", wait=None, error=None):
+        self.name, self.text, self.wait, self.error, self.calls = name, text or f"def {name}(): ...", wait, error, 0
+
+    def gather(self, cursor, budget_tokens, deadline):
+        self.calls += 1
+        if self.wait is not None:
+            self.wait.wait(5)
+        if self.error is not None:
+            raise self.error
+        return [Item(self.text, self.name)]
+
+
+@pytest.fixture
+def gatherer(tokenizer):
+    made = []
+
+    def make(*providers):
+        made.append(Gatherer(providers, tokenizer))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def sources(pack):
+    return [item.source for item in pack.items]
+
+
+def test_a_slow_provider_does_not_delay_and_serves_the_next_key(gatherer):
+    gate = threading.Event()
+    slow, fast = Fake("slow", wait=gate), Fake("fast")
+    gather = gatherer(fast, slow)
+    before = time.monotonic()
+    first = gather(CURSOR, 500, Deadline.after_ms(60))
+    assert time.monotonic() - before < 1
+    assert sources(first) == ["fast"]
+    assert "slow" not in first.provider_ms
+    assert first.provider_ms["fast"] >= 0
+    # Still busy: asked again, but its work is not piled up.
+    assert sources(gather(CURSOR, 500, Deadline.after_ms(20))) == ["fast"]
+    assert slow.calls == 1
+    gate.set()
+    time.sleep(0.05)
+    assert set(sources(gather(CURSOR, 500, Deadline.after_ms(2000)))) == {"fast", "slow"}
+
+
+def test_late_items_of_another_file_are_not_used(gatherer):
+    gate = threading.Event()
+    gather = gatherer(Fake("slow", wait=gate))
+    gather(CURSOR, 500, Deadline.after_ms(5))
+    gate.set()
+    time.sleep(0.05)
+    gate.clear()
+    other = Cursor("/w/b.py", "y = ", 4, "python", "/w")
+    assert sources(gather(other, 500, Deadline.after_ms(5))) == []
+    gate.set()
+
+
+def test_a_failing_provider_costs_only_its_items(gatherer, caplog):
+    gather = gatherer(Fake("bad", error=RuntimeError("secret text")), Fake("good"))
+    assert sources(gather(CURSOR, 500, Deadline.after_ms(2000))) == ["good"]
+    assert "bad" in caplog.text
+    assert "secret text" not in caplog.text
+
+
+def test_no_providers(gatherer):
+    assert gatherer()(CURSOR, 500, Deadline.after_ms(10)).items == ()
+
+
+def test_the_pack_is_sticky_per_file(gatherer):
+    first, second = Fake("one"), Fake("two")
+    gather = gatherer(first, second)
+    before = sources(gather(CURSOR, 500, Deadline.after_ms(2000)))
+    assert sources(gather(CURSOR, 500, Deadline.after_ms(2000))) == before == ["one", "two"]

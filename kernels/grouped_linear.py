@@ -22,7 +22,6 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -30,6 +29,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from holefill.kernels.library import library, threads
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +133,8 @@ def _halves(values: npt.NDArray[np.float16], tiles: int, groups: int) -> Bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
-    """The compiled kernels and the instruction set they will use here (1 AVX2, 2 AVX512-VNNI)."""
+class Kernels:
+    """The compiled functions and the instruction set they will use here (1 AVX2, 2 AVX512-VNNI)."""
 
     linear: Callable[..., int]
     rows: Callable[..., int]
@@ -141,32 +142,29 @@ class Library:
 
 
 @functools.cache
-def library() -> Library | None:
-    """The extension built with the package, or None with the reason logged once: no compiler, or no AVX2."""
-    paths = sorted(Path(__file__).parent.glob("native/_native*.so"))
-    if not paths:
-        log.info("no native kernels: the package was installed without a C++ compiler; the torch path serves")
+def kernels() -> Kernels | None:
+    """None, with the reason logged once: the library was not built, or this CPU has no AVX2."""
+    native = library()
+    if native is None:
         return None
-    # torch is imported first (above): its OpenMP runtime is then the one this library binds to, not a second pool.
-    handle = ctypes.CDLL(str(paths[-1]))
-    isa = handle.holefill_isa()
+    isa = int(native.holefill_isa())
     if isa == 0:
-        log.info("no native kernels: this CPU has no AVX2; the torch path serves")
+        log.info("no native linear layers: this CPU has no AVX2; the torch path serves")
         return None
     pointer, number, small = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    handle.holefill_grouped_linear.argtypes = [
+    native.holefill_grouped_linear.argtypes = [
         *(pointer, number, number, pointer, number, pointer, small, small, small),
         *(pointer, pointer, pointer, pointer, number, small, small),
     ]
-    handle.holefill_grouped_rows.argtypes = [pointer, number, number, pointer, small, small, small, pointer]
-    return Library(handle.holefill_grouped_linear, handle.holefill_grouped_rows, isa)
+    native.holefill_grouped_rows.argtypes = [pointer, number, number, pointer, small, small, small, pointer]
+    return Kernels(native.holefill_grouped_linear, native.holefill_grouped_rows, isa)
 
 
-def _library() -> Library:
-    kernels = library()
-    if kernels is None:
+def _kernels() -> Kernels:
+    found = kernels()
+    if found is None:
         raise RuntimeError("the native kernels are not built: reinstall with a C++ compiler, or use the torch back end")
-    return kernels
+    return found
 
 
 def grouped_linear(
@@ -174,7 +172,7 @@ def grouped_linear(
 ) -> Tensor:
     """y [n, out]; ``out`` may be a column slice of a wider result. Raises ValueError for a wrong shape or dtype,
     RuntimeError where the library is missing."""
-    kernels = _library()
+    native = _kernels()
     width, size = weight.shape
     if x.dtype != torch.float32 or x.dim() != 2 or x.shape[1] != size or x.device.type != "cpu":
         raise ValueError(f"x must be float32 [n, {size}] on the CPU, not {x.dtype} {tuple(x.shape)} on {x.device}")
@@ -188,11 +186,11 @@ def grouped_linear(
     codes = torch.empty(n, size, dtype=torch.int8)
     sums = torch.empty(n, size // weight.group, dtype=torch.int32)
     scales = torch.empty(n)
-    status = kernels.linear(
+    status = native.linear(
         *(x.data_ptr(), n, size, weight.packed.data_ptr(), width, 0 if bias is None else bias.data_ptr()),
         *(weight.bits, weight.group, int(weight.affine)),
         *(codes.data_ptr(), sums.data_ptr(), scales.data_ptr(), y.data_ptr(), y.stride(0)),
-        *(kernels.isa if isa is None else isa, torch.get_num_threads()),
+        *(native.isa if isa is None else isa, threads()),
     )
     if status:
         raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
@@ -210,7 +208,7 @@ def grouped_rows(ids: Tensor, weight: Grouped) -> Tensor:
         raise ValueError(f"ids must be int64 in [0, {width}), not {ids.dtype} {tuple(ids.shape)}")
     ids = ids.contiguous()
     rows = torch.empty(ids.shape[0], size)
-    status = _library().rows(
+    status = _kernels().rows(
         *(ids.data_ptr(), ids.shape[0], size, weight.packed.data_ptr()),
         *(weight.bits, weight.group, int(weight.affine), rows.data_ptr()),
     )

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +11,7 @@ from holefill.kernels.grouped_linear import (
     Grouped,
     grouped_linear,
     grouped_rows,
-    library,
+    kernels,
     pack,
     reference,
     unpack,
@@ -25,7 +21,7 @@ FP32_STEP = torch.finfo(torch.float32).eps
 ACTIVATION_STEP = 1 / 127  # of a row's peak
 AVX2, AVX512_VNNI = 1, 2
 
-pytestmark = pytest.mark.skipif(library() is None, reason="no native kernels here: no C++ compiler or no AVX2")
+pytestmark = pytest.mark.skipif(kernels() is None, reason="no native kernels here: no C++ compiler or no AVX2")
 
 
 def make(bits: int, group: int, affine: bool, out: int, size: int, seed: int = 0) -> Grouped:
@@ -58,8 +54,8 @@ isas = pytest.mark.parametrize("isa", [AVX2, AVX512_VNNI])
 
 
 def require(isa: int) -> None:
-    kernels = library()
-    if kernels is None or kernels.isa < isa:
+    found = kernels()
+    if found is None or found.isa < isa:
         pytest.skip("this CPU has no AVX512-VNNI")
 
 
@@ -141,15 +137,3 @@ def test_wrong_input_raises() -> None:
 
 def test_no_rows_is_no_work() -> None:
     assert grouped_linear(torch.zeros(0, 64), make(8, 32, False, 20, 64)).shape == (0, 20)
-
-
-def test_sanitizers_are_clean(tmp_path: Path) -> None:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("no g++ here")
-    program = tmp_path / "sanitize"
-    source = Path(__file__).with_name("sanitize_grouped_linear.cpp")
-    flags = ["-O1", "-g", "-std=c++17", "-fopenmp", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    subprocess.run([compiler, *flags, "-Wno-maybe-uninitialized", "-o", program, source], check=True, timeout=300)
-    done = subprocess.run([program], check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]

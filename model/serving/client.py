@@ -47,20 +47,17 @@ class HttpBackend:
         if (url is None) == (uds is None):
             raise ValueError("give a url or a Unix socket")
         self._where = str(uds) if uds is not None else str(url)
-        base = "http://localhost" if url is None else url.rstrip("/").removesuffix("/v1")
+        base = _base_url(url)
         transport = httpx.HTTPTransport(
             uds=None if uds is None else str(uds),
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
         )
-        try:
-            self._client = httpx.Client(
-                base_url=base,
-                transport=transport,
-                headers={"authorization": f"Bearer {token}"} if token else {},
-                timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise EngineError(f"{url} is not a server address ({error}): use http://HOST:PORT") from error
+        self._client = httpx.Client(
+            base_url=base,
+            transport=transport,
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+        )
         self._health: Health | None = None
         self._model = ""
 
@@ -136,6 +133,19 @@ class HttpBackend:
 
     def _unreachable(self, error: Exception) -> str:
         return f"no engine answers at {self._where} ({error}): is it running? start one with `holefill engine`"
+
+
+def _base_url(url: str | None) -> httpx.URL:
+    """Without ``/v1``, which every path here brings along."""
+    if url is None:
+        return httpx.URL("http://localhost")  # a Unix socket
+    try:
+        base = httpx.URL(url.rstrip("/").removesuffix("/v1"))
+    except httpx.InvalidURL as error:
+        raise EngineError(f"{url} is not a server address ({error}): use http://HOST:PORT") from error
+    if base.scheme not in ("http", "https") or not base.host:
+        raise EngineError(f"{url} is not a server address: use http://HOST:PORT")
+    return base
 
 
 class _Abort:

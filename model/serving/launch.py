@@ -39,9 +39,12 @@ class LaunchOptions:
 
 
 def runtime_dir() -> Path:
-    """``$HOLEFILL_RUNTIME_DIR``, else where the system keeps sockets of this user."""
-    chosen = os.environ.get("HOLEFILL_RUNTIME_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_runtime_dir("holefill", appauthor=False))
+    """``$HOLEFILL_RUNTIME_DIR``, else the session's folder for sockets, else (no session) one in the user's cache."""
+    if chosen := os.environ.get("HOLEFILL_RUNTIME_DIR"):
+        return Path(chosen)
+    if session := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(session) / "holefill"
+    return Path(platformdirs.user_cache_dir("holefill", appauthor=False)) / "run"
 
 
 def socket_path(model: str, device: str = "auto", folder: Path | None = None) -> Path:

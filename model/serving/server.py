@@ -20,7 +20,7 @@ from holefill.model.errors import EngineError
 from holefill.model.serving.app import ServingState, create_app
 from holefill.model.serving.guard import LOOPBACK_HOSTS, Guard, Policy
 
-IDLE_POLL_S = 1.0
+POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,27 @@ def private_folder(folder: Path) -> None:
 
 
 def run_server(
-    state: ServingState, listeners: list[Listener], load: Callable[[], None], *, idle_minutes: float | None
+    state: ServingState,
+    listeners: list[Listener],
+    load: Callable[[], None],
+    *,
+    idle_minutes: float | None = None,
+    stop: threading.Event | None = None,
 ) -> None:
-    """Serve until idle or told to stop. ``load`` makes the state ready, in a thread; its error ends the server."""
-    asyncio.run(_serve(state, listeners, load, None if idle_minutes is None else idle_minutes * 60))
+    """Serve until idle, stopped or signalled. ``load`` makes the state ready, in a thread; its error ends the server."""
+    idle_s = None if idle_minutes is None else idle_minutes * 60
+    asyncio.run(_serve(state, listeners, load, idle_s, stop or threading.Event()))
 
 
 async def _serve(
-    state: ServingState, listeners: list[Listener], load: Callable[[], None], idle_s: float | None
+    state: ServingState,
+    listeners: list[Listener],
+    load: Callable[[], None],
+    idle_s: float | None,
+    stop: threading.Event,
 ) -> None:
     app = create_app(state)
     servers = [_Server(_config(Guard(app, listener.policy))) for listener in listeners]
-    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -89,13 +98,10 @@ async def _serve(
         for server, listener in zip(servers, listeners, strict=True)
     ]
     loading = _start(load)
-    while not stop.is_set():
-        if loading.done() and loading.exception() is not None:
-            break
+    while not stop.is_set() and not (loading.done() and loading.exception()):
         if idle_s is not None and state.idle_seconds() > idle_s:
             break
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), min(IDLE_POLL_S, idle_s or IDLE_POLL_S))
+        await asyncio.sleep(POLL_S)
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*running)

@@ -20,10 +20,14 @@ SPECIALS = ("<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>
 @pytest.fixture(scope="session")
 def byte_tokenizer() -> Tokenizer:
     """Token id = byte; ids 256 … 259 are control tokens."""
+    return Tokenizer(_byte_bpe(), {name: 256 + i for i, name in enumerate(SPECIALS)}, vocab_size=260)
+
+
+def _byte_bpe() -> tokenizers.Tokenizer:
     bpe = tokenizers.Tokenizer(models.BPE(vocab=_byte_of_char(), merges=[]))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bpe.decoder = decoders.ByteLevel()
-    return Tokenizer(bpe, {name: 256 + i for i, name in enumerate(SPECIALS)}, vocab_size=260)
+    return bpe
 
 
 class ScriptedCache:
@@ -84,8 +88,8 @@ def scripted(byte_tokenizer: Tokenizer) -> Callable[..., Scripted]:
 
 
 @pytest.fixture(scope="session")
-def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Transformer:
-    """A random Qwen2 of two layers over the byte vocabulary."""
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen2 of two layers over the byte vocabulary, as a Hugging Face folder."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(7)
@@ -100,6 +104,14 @@ def tiny_transformer(tmp_path_factory: pytest.TempPathFactory) -> Transformer:
         tie_word_embeddings=False,
         initializer_range=0.3,
     )
-    folder: Path = tmp_path_factory.mktemp("tiny")
+    folder = tmp_path_factory.mktemp("tiny")
     Qwen2ForCausalLM(config).save_pretrained(folder)
-    return Transformer.load(folder, device="cpu", weights="fp32")
+    bpe = _byte_bpe()
+    bpe.add_special_tokens(list(SPECIALS))
+    bpe.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_transformer(tiny_folder: Path) -> Transformer:
+    return Transformer.load(tiny_folder, device="cpu", weights="fp32")

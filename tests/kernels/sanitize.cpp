@@ -5,8 +5,8 @@ int holefill_isa();
 int holefill_grouped_linear(const float*, int64_t, int64_t, const uint8_t*, int64_t, const float*, int, int, int, int8_t*,
                             int32_t*, float*, float*, int64_t, int, int);
 int holefill_grouped_rows(const int64_t*, int64_t, int64_t, const uint8_t*, int, int, int, float*);
-int holefill_row_attention_supported();
-int holefill_row_attention(const float*, int64_t, const float*, const float*, int64_t, const uint8_t*, float*, int64_t,
+int holefill_attention_supported();
+int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const uint8_t*, float*, int64_t,
                            int64_t, int64_t, int64_t, int64_t, float, int);
 }
 
@@ -33,7 +33,7 @@ int main() {
           if (status || holefill_grouped_rows(&last, 1, in, weight.data(), c.bits, c.group, c.affine, rows.data()))
             return std::fprintf(stderr, "no kernel for %d bits\n", c.bits), 1;
         }
-  if (holefill_row_attention_supported())
+  if (holefill_attention_supported())
     for (int64_t dim : {32, 64, 80, 96, 128})
       for (int64_t n : {1, 5})
         for (int64_t total : {n, n + 17}) {
@@ -42,7 +42,7 @@ int main() {
           std::vector<uint8_t> hidden(n * n);
           for (int64_t i = 0; i < n; ++i)
             for (int64_t j = i + 1; j < n; ++j) hidden[i * n + j] = 1;
-          if (holefill_row_attention(q.data(), heads * dim, keys.data(), keys.data(), total * dim, hidden.data(), out.data(),
+          if (holefill_attention(q.data(), heads * dim, keys.data(), keys.data(), total * dim, hidden.data(), out.data(),
                                      n, heads, kv_heads, total, dim, 0.125f, 2))
             return std::fprintf(stderr, "no attention for heads of %d\n", static_cast<int>(dim)), 1;
         }

@@ -162,13 +162,13 @@ void run(const Problem& p, int threads) {
 
 extern "C" {
 
-int holefill_row_attention_supported() {
+int holefill_attention_supported() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl");
 }
 
 // 0 on success, 1 for a head size without an instantiation.
-int holefill_row_attention(const float* q, int64_t q_stride, const float* keys, const float* values, int64_t kv_stride,
+int holefill_attention(const float* q, int64_t q_stride, const float* keys, const float* values, int64_t kv_stride,
                            const uint8_t* hidden, float* out, int64_t n, int64_t heads, int64_t kv_heads, int64_t total,
                            int64_t dim, float scale, int threads) {
   if (n == 0) return 0;

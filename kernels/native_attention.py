@@ -1,0 +1,86 @@
+"""Softmax attention over cached rows whose result for a row does not depend on the rows that share the forward.
+
+Shapes
+    q       [n, heads, dim]         float32; rows may be strided
+    keys    [kv_heads, total, dim]  float32; heads may be strided, the last n rows are the new ones
+    values  like keys
+    hidden  [n, n]                  bool, hidden[i, j]: new row i does not see new row j; None is causal
+    out     [n, heads, dim]         float32
+
+Query head h reads KV head h // (heads / kv_heads). A hidden key adds exact zeros and sums run key by key, so a row of a
+draft tree equals the same row decoded alone, bit for bit: what makes greedy speculation lossless. The torch products do
+not promise that (their blocking depends on n).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from holefill.kernels.library import library, threads
+
+HEAD_SIZES = frozenset({32, 64, 80, 96, 128})
+"""What the library is compiled for."""
+
+
+def reference(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float) -> Tensor:
+    n, heads, dim = q.shape
+    kv_heads, total, _ = keys.shape
+    # The heads that share a KV head become rows of one product: [kv_head, group · n, dim].
+    grouped = q.mul(scale).transpose(0, 1).reshape(kv_heads, -1, dim)
+    scores = torch.matmul(grouped.to(keys.dtype), keys.transpose(1, 2))
+    if hidden is None and n > 1:
+        hidden = torch.ones(n, n, dtype=torch.bool, device=q.device).triu_(1)
+    if hidden is not None:
+        scores.view(heads, n, total)[..., -n:].masked_fill_(hidden, float("-inf"))
+    out = torch.matmul(scores.softmax(dim=-1), values)
+    return out.view(heads, n, dim).transpose(0, 1)
+
+
+def native_attention(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float) -> Tensor:
+    """The native kernel. Raises ValueError for a wrong shape or dtype; ask ``supports`` first."""
+    n, heads, dim = q.shape
+    kv_heads, total, _ = keys.shape
+    kernel = _kernel()
+    if kernel is None or dim not in HEAD_SIZES:
+        raise ValueError(f"no native attention here for heads of size {dim}: use reference()")
+    if heads % kv_heads or keys.shape != (kv_heads, total, dim) or values.shape != keys.shape or total < n:
+        raise ValueError(f"q {tuple(q.shape)}, keys {tuple(keys.shape)} and values {tuple(values.shape)} do not fit")
+    if {q.dtype, keys.dtype, values.dtype} != {torch.float32} or q.device.type != "cpu":
+        raise ValueError(f"attention on the CPU takes float32, not {q.dtype}, {keys.dtype}, {values.dtype}")
+    if keys.stride() != values.stride() or keys.stride()[1:] != (dim, 1) or q.stride()[1:] != (dim, 1):
+        raise ValueError("rows of q, keys and values must be dense")
+    if hidden is not None and (hidden.dtype != torch.bool or hidden.shape != (n, n)):
+        raise ValueError(f"hidden must be bool [{n}, {n}], not {hidden.dtype} {tuple(hidden.shape)}")
+    mask = None if hidden is None else hidden.contiguous()
+    out = torch.empty(n, heads, dim)
+    status = kernel(
+        *(q.data_ptr(), q.stride(0), keys.data_ptr(), values.data_ptr(), keys.stride(0)),
+        *(0 if mask is None else mask.data_ptr(), out.data_ptr(), n, heads, kv_heads, total, dim, scale, threads()),
+    )
+    assert status == 0, f"head size {dim} is not compiled"
+    return out
+
+
+def supports(head_dim: int) -> bool:
+    """Whether the native kernel runs here: built, AVX512, and compiled for this head size."""
+    return head_dim in HEAD_SIZES and _kernel() is not None
+
+
+@functools.cache
+def _kernel() -> Callable[..., int] | None:
+    native = library()
+    if native is None or not native.holefill_attention_supported():
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    kernel = native.holefill_attention
+    kernel.argtypes = [
+        *(pointer, number, pointer, pointer, number, pointer, pointer),
+        *(number, number, number, number, number, ctypes.c_float, ctypes.c_int),
+    ]
+    run: Callable[..., int] = kernel
+    return run

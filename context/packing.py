@@ -25,6 +25,20 @@ _LINE_COST, _ITEM_COST = 2, 6
 """Tokens of a comment mark per line, and of the path above an item."""
 
 
+class _Costs:
+    """Prices texts in tokens, each once per packing."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, int] = {}
+
+    def of(self, text: str) -> int:
+        if text not in self._known:
+            lines = text.count("\n") + 1
+            self._known[text] = len(self._tokenizer.encode(text)) + _LINE_COST * lines + _ITEM_COST
+        return self._known[text]
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     item: Item
@@ -42,17 +56,18 @@ def pack(
     dropped: list[Dropped] = []
     unique = _unique(_unseen(items, cursor, dropped), dropped)
     candidates = _valued(unique)
-    fresh = _chosen(candidates, tokenizer, budget_tokens, line_comment(cursor.language))
+    costs, comment = _Costs(tokenizer), line_comment(cursor.language)
+    fresh = _chosen(candidates, costs, budget_tokens, comment)
     chosen = fresh
     if previous is not None and previous.items:
         kept = {_key(item): rank for rank, item in enumerate(previous.items)}
         sticky_first = sorted(candidates, key=lambda known: (kept.get(known.key, len(kept)), -known.value))
-        sticky = _chosen(sticky_first, tokenizer, budget_tokens, line_comment(cursor.language))
+        sticky = _chosen(sticky_first, costs, budget_tokens, comment)
         if _value(fresh) < _CLEAR_GAIN * _value(sticky):
             chosen = sorted(sticky, key=lambda known: kept.get(known.key, len(kept)))
     taken = {known.key for known in chosen}
     dropped.extend(Dropped(known.item, "budget") for known in candidates if known.key not in taken)
-    tokens = sum(_cost(known.item.text, tokenizer) for known in chosen)
+    tokens = sum(costs.of(known.item.text) for known in chosen)
     return Pack(tuple(known.item for known in chosen), tuple(dropped), tokens)
 
 
@@ -119,25 +134,21 @@ def _valued(items: Sequence[Item]) -> list[_Candidate]:
     return sorted(candidates, key=lambda known: -known.value)
 
 
-def _chosen(
-    candidates: Sequence[_Candidate], tokenizer: Tokenizer, budget_tokens: int, comment: str
-) -> list[_Candidate]:
+def _chosen(candidates: Sequence[_Candidate], costs: _Costs, budget_tokens: int, comment: str) -> list[_Candidate]:
     taken: list[_Candidate] = []
     left = budget_tokens
     for known in candidates:
+        if left < _ITEM_COST:
+            break
         for text in _versions(known.item.text, comment):
-            cost = _cost(text, tokenizer)
+            cost = costs.of(text)
             if cost <= left:
                 left -= cost
                 taken.append(replace(known, item=replace(known.item, text=text)))
                 break
+    sources = list(dict.fromkeys(known.item.source for known in candidates))
     # Within a source, the order of places does not change when scores do.
-    return sorted(taken, key=lambda known: (_source_rank(known, candidates), _place(known.item)))
-
-
-def _source_rank(known: _Candidate, candidates: Sequence[_Candidate]) -> int:
-    sources = list(dict.fromkeys(candidate.item.source for candidate in candidates))
-    return sources.index(known.item.source)
+    return sorted(taken, key=lambda known: (sources.index(known.item.source), _place(known.item)))
 
 
 def _place(item: Item) -> tuple[str, int]:
@@ -155,10 +166,6 @@ def _versions(text: str, comment: str) -> Iterator[str]:
     head = bare.split("\n", 1)[0]
     if head and head != bare:
         yield head
-
-
-def _cost(text: str, tokenizer: Tokenizer) -> int:
-    return len(tokenizer.encode(text)) + _LINE_COST * (text.count("\n") + 1) + _ITEM_COST
 
 
 def _value(chosen: Iterable[_Candidate]) -> float:

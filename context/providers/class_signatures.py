@@ -30,7 +30,7 @@ class ClassSignaturesProvider:
         self._index = index
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
-        if cursor.language not in LANGUAGES or budget_tokens <= 0:
+        if cursor.language not in LANGUAGES or budget_tokens <= 0 or len(cursor.text) > self._index.rules.max_bytes:
             return []
         before = time.perf_counter()
         parsed = self._index.documents.repaired(cursor).parsed

@@ -33,7 +33,7 @@ class ImportsProvider:
         self._index = index
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
-        if cursor.language not in LANGUAGES or budget_tokens <= 0:
+        if cursor.language not in LANGUAGES or budget_tokens <= 0 or len(cursor.text) > self._index.rules.max_bytes:
             return []
         started = time.perf_counter()
         resolved = self._index.imported(cursor.path, self._index.documents.repaired(cursor).parsed)

@@ -167,6 +167,15 @@ def test_total_on_any_buffer(tmp_path_factory, text, cut, data):
         assert isinstance(factory(index).gather(cursor, 100, Deadline.after_ms(100)), list)
 
 
+def test_a_huge_buffer_is_left_alone(index):
+    cursor = Cursor(str(index.root / "big.py"), "value = 1\n" * 500_000, 2_500_000, "python", str(index.root))
+    before = time.thread_time()
+    index.update(cursor.path, cursor.text)
+    for name in PROVIDERS:
+        gathered(name, index, cursor)
+    assert time.thread_time() - before < 0.5
+
+
 @pytest.mark.parametrize(("name", "share"), [("llm", 0.75), ("click", 0.65), ("vue_core", 0.75)])
 def test_imports_show_most_cross_file_names_on_real_commits(shared_data, tmp_path, name, share):
     """Share of the names from other files that the true completion uses and the provider shows."""

@@ -1,0 +1,39 @@
+"""Any cut of real code: the whole gather answers, with items, whatever is broken around the cursor."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+
+from holefill.context.gather import Gatherer
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import Cursor
+from holefill.context.provider import Deadline
+from holefill.context.providers import PROVIDERS
+from holefill.context.syntax.languages import language_of
+
+
+def test_random_truncations_of_a_real_repository(shared_data, tmp_path, tokenizer):
+    with gzip.open(shared_data / "llm_files.jsonl.gz", "rt") as rows:
+        files = list(map(json.loads, rows))
+    for row in files:
+        (tmp_path / row["path"]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / row["path"]).write_text(row["content"])
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    gather = Gatherer([PROVIDERS[name](index) for name in ("imports", "class_signatures")], tokenizer)
+    rng, answered = random.Random(5), 0
+    importing = [row for row in files if index.imported(row["path"])]
+    try:
+        for _ in range(60):
+            row = rng.choice(importing)
+            at = rng.randrange(len(row["content"]) // 2, len(row["content"]))
+            text = row["content"][:at] + row["content"][at + rng.choice([0, 3, 40, 400, 10**6]) :]
+            cursor = Cursor(str(tmp_path / row["path"]), text, at, language_of(row["path"]), str(tmp_path))
+            pack = gather(cursor, 400, Deadline.after_ms(5000))
+            answered += bool(pack.items)
+            assert pack.tokens <= 400
+    finally:
+        gather.close()
+    assert answered >= 0.95 * 60, answered

@@ -13,7 +13,7 @@ from holefill.context.index.files import FileRules, SourceFile, accepts, read_so
 from holefill.context.index.import_statements import import_statements
 from holefill.context.index.imports import ImportResolver, Resolved
 from holefill.context.index.module_paths import ModulePaths
-from holefill.context.index.records import FileRecord, Located, analyse, digest
+from holefill.context.index.records import CONFIG, FileRecord, Located, analyse, digest
 from holefill.context.index.store import IndexStore, Stored
 from holefill.context.syntax.documents import Documents
 from holefill.context.syntax.parsing import Parsed
@@ -227,7 +227,7 @@ class WorkspaceIndex:
     def _put(self, path: str, stored: Stored) -> None:
         old = self._records.get(path)
         if old is not stored.record:
-            if old is None or old.language == "config" or stored.record.language == "config":
+            if old is None or CONFIG in (old.language, stored.record.language):
                 self._modules = None
             self._unname(path)
             self._records[path] = stored.record

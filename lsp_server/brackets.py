@@ -111,10 +111,9 @@ def unmatched_closers(text: str, language: str, quote: str = "") -> str:
     for bracket in brackets(text, language, quote):
         if bracket.char in OPENERS:
             stack.append(bracket.char)
-        elif stack:
-            if CLOSERS[bracket.char] in stack:
-                while stack.pop() != CLOSERS[bracket.char]:
-                    pass
+        elif CLOSERS[bracket.char] in stack:
+            while stack.pop() != CLOSERS[bracket.char]:
+                pass
         else:
             found.append(bracket.char)
     return "".join(found)

@@ -12,7 +12,7 @@ from holefill.context.provider import Deadline
 from holefill.context.providers.imports import ImportsProvider
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.config import Settings
-from holefill.lsp_server.engine_link import Progress
+from holefill.lsp_server.engine_link import ModelNotHereError, Progress
 from holefill.model.errors import EngineError
 from holefill.model.request import Backend
 from holefill.model.serving.client import HttpBackend
@@ -43,7 +43,12 @@ class RepositoryContext:
 
 def completer(settings: Settings, index_of: IndexOf) -> Completer:
     """Raises ``model.errors.ModelError`` or ``context.errors.ContextError``, whose texts say what to do."""
-    path = ModelStore.default().resolve(settings.model)
+    store = ModelStore.default()
+    if settings.model in store.known and store.find(settings.model) is None:
+        raise ModelNotHereError(
+            f"the model {settings.model} is not on this machine: run `holefill model pull {settings.model}`"
+        )
+    path = store.resolve(settings.model)
     tokenizer = Tokenizer.load(path)
     context = RepositoryContext(index_of, tokenizer)
     return Completer(backend(settings), tokenizer, settings.completer_options(), context)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlparse
 
+import cattrs
 from lsprotocol import types
+from pygls.protocol import default_converter
 from pygls.uris import to_fs_path
 
 from holefill.context.items import CharOffset
@@ -17,6 +19,14 @@ Encoding = types.PositionEncodingKind | str
 _BYTES_PER_UNIT = {types.PositionEncodingKind.Utf8: 1, types.PositionEncodingKind.Utf16: 2}
 _CODECS = {types.PositionEncodingKind.Utf8: "utf-8", types.PositionEncodingKind.Utf16: "utf-16-le"}
 _LINE_END = re.compile("\r\n|\n|\r")
+
+
+def converter() -> cattrs.Converter:
+    """pygls' own, which also reads trigger kind 0, the proposal's "invoked"."""
+    made = default_converter()
+    kind = types.InlineCompletionTriggerKind
+    made.register_structure_hook(kind, lambda value, _: kind.Invoked if value == 0 else kind(value))
+    return made
 
 
 def path_of(uri: str) -> str:
@@ -86,13 +96,9 @@ def apply_change(text: str, change: types.TextDocumentContentChangeEvent, encodi
     return text[:start] + change.text + text[max(start, end) :]
 
 
-def trigger_of(kind: int) -> Trigger:
-    """The proposal's 0 and 1 and the specification's 1 and 2 overlap at 1; only 2 is surely automatic, 0 invoked.
-
-    A client of the proposal sends 1 for every automatic request, so 1 counts as invoked only where that costs nothing:
-    it asks for the same answer, without the silence of unsure ones.
-    """
-    return Trigger.AUTOMATIC if kind == types.InlineCompletionTriggerKind.Automatic.value else Trigger.INVOKED
+def trigger_of(kind: types.InlineCompletionTriggerKind) -> Trigger:
+    """A client of the proposal says 1 for "automatic", which is now "invoked": it gets more time, the same answer."""
+    return Trigger.AUTOMATIC if kind is types.InlineCompletionTriggerKind.Automatic else Trigger.INVOKED
 
 
 def inline_items(

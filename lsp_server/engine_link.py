@@ -27,6 +27,10 @@ RETRY_S = 2.0
 """A failed start is tried again by the first request after this long."""
 
 
+class ModelNotHereError(UnknownModelError):
+    """A known model that has not been fetched yet."""
+
+
 class State(StrEnum):
     STARTING = "starting"
     READY = "ready"
@@ -59,7 +63,8 @@ class EngineLink:
         self._loading = False
         self._failed_at: float | None = None
         self.status = Status(State.OFF)
-        self.missing_model = False
+        self.can_pull = False
+        """The model is a known one that is not on this machine."""
 
     def warm_up(self) -> None:
         """Starts loading in the background, unless it runs, is done, or failed a moment ago."""
@@ -139,12 +144,12 @@ class EngineLink:
         try:
             completer = self._connect()
         except (ModelError, ContextError) as error:
-            status, missing = Status(State.ERROR, str(error)), isinstance(error, UnknownModelError)
+            status, missing = Status(State.ERROR, str(error)), isinstance(error, ModelNotHereError)
         except Exception as error:  # the boundary of this thread; without it the status would say "starting" forever
             log.exception("the engine could not be reached")
             status = Status(State.ERROR, f"{type(error).__name__}: run `holefill doctor` to see what is wrong")
         with self._lock:
-            self._completer, self._loading, self.missing_model = completer, False, missing
+            self._completer, self._loading, self.can_pull = completer, False, missing
             self._failed_at = None if completer is not None else time.monotonic()
         self._set(status)
 

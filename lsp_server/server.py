@@ -13,7 +13,7 @@ import platformdirs
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from holefill.lsp_server import connect
+from holefill.lsp_server import connect, convert
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import Completion, CompletionRequest, Reason, Trigger
 from holefill.lsp_server.config import Parsed, Settings
@@ -36,7 +36,7 @@ class HolefillServer(LanguageServer):
     """Lives on the event loop; only frozen snapshots leave it for the worker threads."""
 
     def __init__(self, base: Settings, cache_dir: Path | None) -> None:
-        super().__init__("holefill", version("holefill"))
+        super().__init__("holefill", version("holefill"), converter_factory=convert.converter)
         self.base = base
         self.session = Session()
         self.session.settings = base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holefill.lsp_server.receipts import markdown
 
@@ -14,5 +14,5 @@ EXPLAIN = "holefill/explain"
 
 def register(server: HolefillServer) -> None:
     @server.feature(EXPLAIN)
-    def explain(params: object) -> str:
+    def explain(params: Any) -> str:
         return markdown(server.last, server.engine.status.message)

@@ -13,6 +13,7 @@ from holefill.lsp_server.completion import Completion, CompletionRequest, Reason
 from holefill.lsp_server.convert import (
     apply_change,
     completion_list,
+    converter,
     inline_items,
     inline_items_for_selection,
     offset_at,
@@ -101,7 +102,8 @@ def test_menu_entry_replaces_the_typed_word() -> None:
 
 
 def test_trigger_kinds_of_every_protocol_version() -> None:
-    assert [trigger_of(kind) for kind in (0, 1, 2)] == [Trigger.INVOKED, Trigger.INVOKED, Trigger.AUTOMATIC]
+    kinds = [converter().structure(kind, types.InlineCompletionTriggerKind) for kind in (0, 1, 2)]
+    assert [trigger_of(kind) for kind in kinds] == [Trigger.INVOKED, Trigger.INVOKED, Trigger.AUTOMATIC]
 
 
 def test_paths() -> None:

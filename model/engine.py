@@ -65,7 +65,7 @@ class Speculator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    name: str = "model"
+    name: str = ""
     max_context: int = 8192
     """Tokens of prompt and answer together."""
     slots: int = 4
@@ -128,7 +128,10 @@ class Engine(Generic[C]):
         self._transformer = transformer
         self.tokenizer = tokenizer
         self._speculator = speculator
-        self._prefixes: PrefixCache[C] = PrefixCache(lambda: transformer.new_cache(FIRST_ROWS), self._options.slots)
+        fim = tokenizer.fim_ids()
+        self._prefixes: PrefixCache[C] = PrefixCache(
+            lambda: transformer.new_cache(FIRST_ROWS), self._options.slots, None if fim is None else fim[1]
+        )
         self._turns = Turns()
         self._closed = False
 

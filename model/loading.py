@@ -31,7 +31,8 @@ def load_engine(
     options = options or EngineOptions()
     options = replace(
         options,
-        name=options.name if options.name != EngineOptions().name else Path(model).name,
+        name=options.name or Path(model).name,
+        max_context=min(options.max_context, transformer.config.max_context),
         vocab_size=transformer.config.vocab_size,
     )
     return Engine(transformer, tokenizer, options, speculator)

@@ -33,11 +33,16 @@ class Slot(Generic[C]):
 
 
 class PrefixCache(Generic[C]):
-    """``slots`` caches, least recently used first out, so that documents edited in turn do not evict each other."""
+    """``slots`` caches, least recently used first out, so that documents edited in turn do not evict each other.
 
-    def __init__(self, new_cache: Callable[[], C], slots: int) -> None:
+    ``suffix_id`` is the token behind which a prompt holds the text after the cursor: every key changes that part, so
+    it tells nothing about which document a prompt is of.
+    """
+
+    def __init__(self, new_cache: Callable[[], C], slots: int, suffix_id: int | None = None) -> None:
         self._new_cache = new_cache
         self._limit = slots
+        self._suffix_id = suffix_id
         self._slots: list[Slot[C]] = []  # least recently used first
 
     def take(self, ids: Sequence[int]) -> Slot[C]:
@@ -54,17 +59,20 @@ class PrefixCache(Generic[C]):
 
     def _choose(self, ids: Sequence[int]) -> Slot[C]:
         best = max(self._slots, key=lambda slot: common_prefix(slot.ids, ids), default=None)
-        if best is not None and _same_document(best.ids, ids):
+        if best is not None and self._same_document(best.ids, ids):
             return best
         return self._slots[0] if len(self._slots) >= self._limit else Slot(self._new_cache())
+
+    def _same_document(self, held: Sequence[int], ids: Sequence[int]) -> bool:
+        """Half of the shorter one: a shared preamble alone must not make one document overwrite another's rows."""
+        return 2 * common_prefix(held, ids) >= min(self._before_suffix(held), self._before_suffix(ids))
+
+    def _before_suffix(self, ids: Sequence[int]) -> int:
+        at = next((i for i, id_ in enumerate(ids) if id_ == self._suffix_id), 0)
+        return at or len(ids)
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     """Number of leading ids the two share."""
     shortest = min(len(left), len(right))
     return next((i for i, (a, b) in enumerate(islice(zip(left, right, strict=False), shortest)) if a != b), shortest)
-
-
-def _same_document(held: Sequence[int], ids: Sequence[int]) -> bool:
-    """Half of the shorter sequence: a shared preamble alone must not make one document overwrite another's rows."""
-    return 2 * common_prefix(held, ids) >= min(len(held), len(ids))

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from holefill.model.errors import EngineError, ModelError
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key does not pay for it
 
 
 @click.command(short_help="Serve a model on a Unix socket or a network address.")
@@ -108,6 +109,7 @@ def _run(
         loaded = load_engine(model, device=device, options=options, progress=report)
         state.ready(loaded, loaded.tokenizer, loaded.check)
         click.echo(f"ready: {state.model_name}", err=True)
+        loaded.warm(range(WARM_TOKENS))
 
     lock = None
     listeners = [] if address is None else [tcp_listener(*address)]

@@ -76,7 +76,7 @@ def run_server(
     idle_minutes: float | None = None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Serve until idle, stopped or signalled. ``load`` makes the state ready, in a thread; its error ends the server."""
+    """Serve until idle, stopped or signalled. ``load`` makes the state ready, in a thread; its error ends it all."""
     idle_s = None if idle_minutes is None else idle_minutes * 60
     asyncio.run(_serve(state, listeners, load, idle_s, stop or threading.Event()))
 

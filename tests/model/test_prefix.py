@@ -40,6 +40,16 @@ def test_a_shared_preamble_alone_does_not_overwrite_another_document() -> None:
     assert fill(cache, [*range(20), *range(100, 200), 7]) == 120
 
 
+def test_typing_near_the_start_of_a_file_stays_in_one_slot() -> None:
+    """There the text after the cursor is most of the prompt, and every key changes where it stands."""
+    cache = PrefixCache(Rows, slots=2, suffix_id=99)
+    other, after = [*range(200, 300), 99, 5], [99, *range(100, 160)]
+    fill(cache, other)
+    for typed in range(1, 6):
+        assert fill(cache, [1, 2, 3, *[4] * typed, *after]) == (0 if typed == 1 else 3 + typed - 1)
+    assert fill(cache, other) == len(other) - 1
+
+
 def test_the_least_recently_used_slot_goes_first() -> None:
     cache = PrefixCache(Rows, slots=2)
     one, two, three = [1] * 50, [2] * 50, [3] * 50

@@ -179,16 +179,23 @@ class StopRule:
         return first and self._spec.shape is Shape.BLOCK and len(self._line) < self._spec.indent
 
     def _repeats_suffix(self) -> bool:
+        """Whether the line so far, taken as complete, is one of the suffix's.
+
+        Two kinds of line are too common to say so on the cursor's own line, which they complete: a short one and one
+        of closers only; the latter repeats the suffix only where it closes nothing the answer opened. A later line of
+        the suffix must be distinctive, and must not be all there is: `return False` often stands twice (HumanEval-FIM:
+        8 of 600 answers would be empty).
+        """
         line = "".join(self._line).strip()
         if not line or line not in self._spec.suffix_lines:
             return False
+        own_line, next_line = self._line_start == 0, line == self._spec.suffix_lines[0]
         if CLOSER_LINE.issuperset(line):
-            # A line of closers repeats the suffix only where it closes nothing the answer opened; on the cursor's own
-            # line it completes that line.
-            first = line == self._spec.suffix_lines[0]
-            return first and self._line_start > 0 and self._line_depth == 0
+            return next_line and not own_line and self._line_depth == 0
         distinctive = sum(not char.isspace() for char in line) >= DISTINCTIVE_CHARS
-        return distinctive or (line == self._spec.suffix_lines[0] and self._line_start > 0)
+        if next_line:
+            return distinctive or not own_line
+        return distinctive and self._settled_before_line > 0
 
     def _may_repeat_suffix(self) -> bool:
         line = "".join(self._line).strip()

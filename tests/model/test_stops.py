@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,7 +42,7 @@ BLOCK4 = StopSpec(Shape.BLOCK, indent=4)
         (STATEMENT, "x = 1  # (\nc", "x = 1  # (", FinishReason.SHAPE),
         (StopSpec(Shape.STATEMENT, line_comment="//"), "x = 1; // (\nc", "x = 1; // (", FinishReason.SHAPE),
         (StopSpec(Shape.STATEMENT, line_comment="//"), "x /* ( \n */ = 1;\nc", "x /* ( \n */ = 1;", FinishReason.SHAPE),
-        (StopSpec(Shape.STATEMENT, line_comment="//"), "fn f<'a>(x: &'a str)\nc", "fn f<'a>(x: &'a str)", FinishReason.SHAPE),
+        (StopSpec(Shape.STATEMENT, line_comment="//"), "f<'a>(x: &'a str)\nc", "f<'a>(x: &'a str)", FinishReason.SHAPE),
         (StopSpec(Shape.STATEMENT, line_comment="//"), "`(\n`;\nc", "`(\n`;", FinishReason.SHAPE),
         (BLOCK4, "a = 1\n    b = 2\n\n    c", "a = 1\n    b = 2", FinishReason.SHAPE),
         (BLOCK4, "a = 1\n    if b:\n        c\n  d", "a = 1\n    if b:\n        c", FinishReason.SHAPE),
@@ -48,6 +52,7 @@ BLOCK4 = StopSpec(Shape.BLOCK, indent=4)
         (StopSpec(suffix_lines=("return total",)), "a\n    return total", "a", FinishReason.SUFFIX_LINE),
         (StopSpec(suffix_lines=("return total",)), "a\nreturn total + 1", "a\nreturn total + 1", None),
         (StopSpec(suffix_lines=("x", "return y")), "a\nreturn y\n", "a", FinishReason.SUFFIX_LINE),
+        (StopSpec(suffix_lines=("x", "return y")), "\n  return y\nb", "\n  return y\nb", None),
         (StopSpec(suffix_lines=("x", "y")), "a\ny\nb", "a\ny\nb", None),
         (StopSpec(suffix_lines=("x",)), "a\nx\n", "a", FinishReason.SUFFIX_LINE),
         (StopSpec(suffix_lines=("x",)), "x\ny", "x\ny", None),  # the cursor's own line
@@ -80,6 +85,19 @@ def test_rule(spec: StopSpec, text: str, answer: str, reason: FinishReason | Non
 def test_decides_at_the_earliest_character(spec: StopSpec, text: str) -> None:
     assert run(text[:-1], spec, ended=False).done is None
     assert run(text, spec, ended=False).done is not None
+
+
+def test_the_true_answer_survives_on_every_hole_of_humaneval_fim(shared_data: Path) -> None:
+    """The model says exactly the missing line and runs on into the suffix: the rule finds the seam, 600 of 600."""
+    with gzip.open(shared_data / "humaneval_fim.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    for row in rows:
+        following = tuple(line.strip() for line in row["suffix"].split("\n") if line.strip())
+        comment = "#" if row["language"] == "py" else "//"
+        spec = StopSpec(Shape.STATEMENT, suffix_lines=following[:5], line_comment=comment)
+        state = run(f"{row['canonical_solution']}\n{row['suffix'].lstrip()}", spec)
+        assert state.text.strip() == row["canonical_solution"].strip(), row["name"]
+    assert len(rows) == 600
 
 
 specs = st.builds(

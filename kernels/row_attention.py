@@ -1,86 +1,69 @@
-"""Softmax attention over cached rows whose result for a row does not depend on the rows that share the forward.
+"""out = softmax(scores) · values, the result of a row bitwise independent of the rows beside it (torch, CPU).
 
 Shapes
-    q       [n, heads, dim]         float32; rows may be strided
-    keys    [kv_heads, total, dim]  float32; heads may be strided, the last n rows are the new ones
-    values  like keys
-    hidden  [n, n]                  bool, hidden[i, j]: new row i does not see new row j; None is causal
-    out     [n, heads, dim]         float32
+    scores  [kv_head, m, t]         fp32, −inf where hidden; consumed
+    values  [kv_head, t, head_dim]  fp32
+    out     [kv_head, m, head_dim]  fp32
 
-Query head h reads KV head h // (heads / kv_heads). A hidden key adds exact zeros and sums run key by key, so a row of a
-draft tree equals the same row decoded alone, bit for bit: what makes greedy speculation lossless. The torch products do
-not promise that (their blocking depends on n).
+Two things make a plain softmax-and-product depend on the forward it is in. The fp32 sum of the softmax changes when
+hidden columns lie between the visible ones (their zeros shift its lanes): it is taken in fp64. And the matrix product
+cuts long sums into blocks (MKL: from 193 terms on), so that the same key may fall into another block when draft
+siblings lie before it: here the sum is cut by us, at fixed POSITIONS of the text, into parts too short to be cut again.
+Within a part the product adds in order, and zeros add nothing.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from holefill.kernels.library import library, threads
-
-HEAD_SIZES = frozenset({32, 64, 80, 96, 128})
-"""What the library is compiled for."""
-
-
-def reference(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float) -> Tensor:
-    n, heads, dim = q.shape
-    kv_heads, total, _ = keys.shape
-    # The heads that share a KV head become rows of one product: [kv_head, group · n, dim].
-    grouped = q.mul(scale).transpose(0, 1).reshape(kv_heads, -1, dim)
-    scores = torch.matmul(grouped.to(keys.dtype), keys.transpose(1, 2))
-    if hidden is None and n > 1:
-        hidden = torch.ones(n, n, dtype=torch.bool, device=q.device).triu_(1)
-    if hidden is not None:
-        scores.view(heads, n, total)[..., -n:].masked_fill_(hidden, float("-inf"))
-    out = torch.matmul(scores.softmax(dim=-1), values)
-    return out.view(heads, n, dim).transpose(0, 1)
+PART = 128
+MAX_ROWS = 64
+"""New rows of a forward with this guarantee: PART + MAX_ROWS terms are the most that MKL sums in order."""
 
 
-def row_attention(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float) -> Tensor:
-    """The native kernel. Raises ValueError for a wrong shape or dtype; ask ``supports`` first."""
-    n, heads, dim = q.shape
-    kv_heads, total, _ = keys.shape
-    kernel = _kernel()
-    if kernel is None or dim not in HEAD_SIZES:
-        raise ValueError(f"no native attention here for heads of size {dim}: use reference()")
-    if heads % kv_heads or keys.shape != (kv_heads, total, dim) or values.shape != keys.shape or total < n:
-        raise ValueError(f"q {tuple(q.shape)}, keys {tuple(keys.shape)} and values {tuple(values.shape)} do not fit")
-    if {q.dtype, keys.dtype, values.dtype} != {torch.float32} or q.device.type != "cpu":
-        raise ValueError(f"attention on the CPU takes float32, not {q.dtype}, {keys.dtype}, {values.dtype}")
-    if keys.stride() != values.stride() or keys.stride()[1:] != (dim, 1) or q.stride()[1:] != (dim, 1):
-        raise ValueError("rows of q, keys and values must be dense")
-    if hidden is not None and (hidden.dtype != torch.bool or hidden.shape != (n, n)):
-        raise ValueError(f"hidden must be bool [{n}, {n}], not {hidden.dtype} {tuple(hidden.shape)}")
-    mask = None if hidden is None else hidden.contiguous()
-    out = torch.empty(n, heads, dim)
-    status = kernel(
-        *(q.data_ptr(), q.stride(0), keys.data_ptr(), values.data_ptr(), keys.stride(0)),
-        *(0 if mask is None else mask.data_ptr(), out.data_ptr(), n, heads, kv_heads, total, dim, scale, threads()),
-    )
-    assert status == 0, f"head size {dim} is not compiled"
-    return out
+@dataclass(frozen=True, slots=True)
+class KeyPart:
+    """Rows start … end of the cache; ``member`` [end − start] (1 or 0) says which belong, None: all."""
+
+    start: int
+    end: int
+    member: Tensor | None = None
 
 
-def supports(head_dim: int) -> bool:
-    """Whether the native kernel runs here: built, AVX512, and compiled for this head size."""
-    return head_dim in HEAD_SIZES and _kernel() is not None
+def reference(scores: Tensor, values: Tensor) -> Tensor:
+    """The oracle, for results but not for their independence."""
+    return torch.matmul(scores.double().softmax(-1), values.double()).float()
 
 
-@functools.cache
-def _kernel() -> Callable[..., int] | None:
-    native = library()
-    if native is None or not native.holefill_row_attention_supported():
-        return None
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    kernel = native.holefill_row_attention
-    kernel.argtypes = [
-        *(pointer, number, pointer, pointer, number, pointer, pointer),
-        *(number, number, number, number, number, ctypes.c_float, ctypes.c_int),
-    ]
-    run: Callable[..., int] = kernel
-    return run
+def key_parts(length: int, positions: Tensor) -> list[KeyPart]:
+    """The keys of a forward of ``positions`` [n] after ``length`` cached rows, cut at multiples of PART.
+
+    A cached row's position is its index; a new row's is given, and draft siblings share one.
+    """
+    n = len(positions)
+    if n > MAX_ROWS:
+        return [KeyPart(0, length + n)]
+    start = length // PART * PART
+    parts = [KeyPart(at, at + PART) for at in range(0, start, PART)]
+    later = positions >= start + PART
+    if not bool(later.any()):
+        return [*parts, KeyPart(start, length + n)]
+    sooner = torch.cat((torch.ones(length - start), later.logical_not().float()))
+    return [*parts, KeyPart(start, length + n, sooner), KeyPart(length, length + n, later.float())]
+
+
+def attend(scores: Tensor, values: Tensor, parts: list[KeyPart]) -> Tensor:
+    """8 rows × 14 heads over 450 keys, one Zen 5 core: about 1.5 times the plain form, 1 ms of a 0.5B's forward."""
+    weights = scores.sub_(scores.amax(dim=-1, keepdim=True)).exp_()
+    out: Tensor | None = None
+    for part in parts:
+        chosen = weights[:, :, part.start : part.end]
+        if part.member is not None:
+            chosen = chosen * part.member
+        term = torch.matmul(chosen, values[:, part.start : part.end])
+        out = term if out is None else out.add_(term)
+    assert out is not None
+    return out / weights.sum(dim=-1, keepdim=True, dtype=torch.float64).float()

@@ -1,11 +1,13 @@
 """The decoder of the qwen2 and llama families: rope → norm → attention → mlp → block → transformer.
 
 A row's result must not depend on what else is in the forward, or speculative answers would differ from plain ones.
-Linears are exact in that sense (one activation scale per row, integer sums); norms and rope work row by row.
+Linears are exact in that sense (one activation scale per row, integer sums), norms and rope work row by row, and
+attention sums in an order that only positions decide (CPU; on a GPU it may differ in the last bits).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holefill.kernels.quant_linear import QuantLinear, RowQuantized, Weight
+from holefill.kernels.row_attention import KeyPart, attend, key_parts
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
 from holefill.model.kv.cache import KVCache
@@ -56,6 +59,17 @@ class RmsNorm:
         return (wide * scale).to(x.dtype) * self._weight
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What all layers of one forward share."""
+
+    tables: tuple[Tensor, Tensor]
+    hidden: Tensor | None
+    """bool [n, n] over the new rows, True = may not see; None when there is one."""
+    parts: list[KeyPart]
+    """How attention cuts its sums; empty where it does not."""
+
+
 class Attention:
     """Grouped-query attention over the cached rows and the new ones."""
 
@@ -67,17 +81,17 @@ class Attention:
         self._qkv = QuantLinear(weights[f"{at}.qkv"], bias, backend=backend)
         self._o = QuantLinear(weights[f"{at}.o"], backend=backend)
 
-    def __call__(self, x: Tensor, cache: KVCache, tables: tuple[Tensor, Tensor], hidden: Tensor | None) -> Tensor:
-        n, turned = x.shape[0], self._heads + self._kv_heads
+    def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:
+        n, turned, hidden, parts = x.shape[0], self._heads + self._kv_heads, step.hidden, step.parts
         qkv = self._qkv(x).view(n, turned + self._kv_heads, self._head_dim)
-        qk = self._rope.rotate(qkv[:, :turned], tables)
+        qk = self._rope.rotate(qkv[:, :turned], step.tables)
         keys, values = cache.write(self._layer, qk[:, self._heads :].transpose(0, 1), qkv[:, turned:].transpose(0, 1))
         # The heads that share a KV head become rows of one product: [kv_head, group · n, head_dim].
         q = qk[:, : self._heads].mul(self._head_dim**-0.5).transpose(0, 1).reshape(self._kv_heads, -1, self._head_dim)
         scores = torch.matmul(q.to(keys.dtype), keys.transpose(1, 2))
         if hidden is not None:
             scores.view(self._heads, n, -1)[..., -n:].masked_fill_(hidden, float("-inf"))
-        out = torch.matmul(scores.softmax(dim=-1), values)
+        out = attend(scores.float(), values, parts) if parts else torch.matmul(scores.softmax(dim=-1), values)
         return self._o(out.view(self._heads, n, self._head_dim).transpose(0, 1).reshape(n, -1).to(x.dtype))
 
 
@@ -102,8 +116,8 @@ class Block:
         self._mlp_norm = RmsNorm(weights.vector(f"layers.{layer}.mlp_norm"), eps)
         self._mlp = Mlp(weights, layer, backend)
 
-    def __call__(self, x: Tensor, cache: KVCache, tables: tuple[Tensor, Tensor], hidden: Tensor | None) -> Tensor:
-        x = x + self._attention(self._attn_norm(x), cache, tables, hidden)
+    def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:
+        x = x + self._attention(self._attn_norm(x), cache, step)
         return x.add_(self._mlp(self._mlp_norm(x)))
 
 
@@ -172,10 +186,11 @@ class Transformer:
             hidden = tree_mask.to(device).logical_not()
         elif n > 1:
             hidden = torch.ones(n, n, dtype=torch.bool, device=device).triu_(1)
-        tables = self._rope.tables(positions.to(device))
+        parts = key_parts(cache.length, positions) if device.type == "cpu" and self.dtype == torch.float32 else []
+        step = Step(self._rope.tables(positions.to(device)), hidden, parts)
         x = self._embed.rows(ids) if isinstance(self._embed, RowQuantized) else self._embed[ids]
         for block in self._blocks:
-            x = block(x, cache, tables, hidden)
+            x = block(x, cache, step)
         cache.length += n
         rows = slice(n - 1, n) if logit_rows is None else logit_rows
         return self._head(self._norm(x[rows])).float()

@@ -1,0 +1,113 @@
+"""The whole path with the real 0.5B: editor → `holefill serve` → `holefill engine` → model → ghost text."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOLE = "hold = warehouse."
+
+
+def _editor_module() -> ModuleType:
+    """The editor that the protocol tests use; test folders are no packages, so it is loaded by its path."""
+    path = REPOSITORY / "tests" / "lsp_server" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("holefill_test_editor", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class RunningEngine:
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._client = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://engine", timeout=30
+        )
+
+    def ready(self) -> bool:
+        try:
+            return bool(self._client.get("/health").json()["status"] == "ok")
+        except httpx.HTTPError:
+            return False
+
+    def metric(self, name: str) -> int:
+        found = re.search(rf"^{re.escape(name)} (\d+)", self._client.get("/metrics").text, re.M)
+        return 0 if found is None else int(found[1])
+
+
+@pytest.fixture(scope="module")
+def real_engine(default_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    folder = tmp_path_factory.mktemp("run")
+    folder.chmod(0o700)
+    command = [str(Path(sys.executable).with_name("holefill")), "engine", "--model", str(default_model_path)]
+    process = subprocess.Popen([*command, "--socket", str(folder / "e.sock"), "--idle-minutes", "10"])
+    engine = RunningEngine(folder / "e.sock")
+    try:
+        end = time.monotonic() + 300
+        while not engine.ready():
+            assert process.poll() is None, "the engine did not start"
+            assert time.monotonic() < end, "the engine was never ready"
+            time.sleep(0.2)
+        yield engine
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.model
+def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
+    real_engine: RunningEngine, default_model_path: Path, tmp_path: Path
+) -> None:
+    module: Any = _editor_module()
+    workspace = tmp_path / "warehouse"
+    shutil.copytree(REPOSITORY / "examples" / "warehouse", workspace)
+    text = (workspace / "checkout.py").read_text("utf-8")
+    before = text[: text.index(HOLE)]
+    line, column = before.count("\n"), len(before) - before.rfind("\n") - 1
+    arguments = ["--model", str(default_model_path), "--engine-url", f"unix://{real_engine.socket}"]
+    options = {"context_tokens": 512, "max_tokens": 200, "show_threshold": -10}
+
+    async def go() -> None:
+        async with module._editor(workspace, arguments, options=options) as editor:
+            uri = editor.open(workspace / "checkout.py", text.replace(HOLE, ""))
+            await editor.ready(60)
+            await asyncio.sleep(1.0)  # the index of two files
+            for count, char in enumerate(HOLE):
+                editor.type(uri, line, column + count, char)
+            (item,) = await editor.inline(uri, line, column + len(HOLE))
+            assert item.insert_text == "put_on_hold(sku, quantity)"
+            assert "inventory.py" in await editor.explain()
+
+            long = editor.open(
+                workspace / "long.py", "def test_all_numbers():\n    numbers = [\n        1,\n        2,\n        "
+            )
+            answered = real_engine.metric("holefill_completion_tokens_total")
+            params = editor.inline_params(long, 4, 8)
+            request = editor.client.protocol.send_request("textDocument/inlineCompletion", params)
+            (number,) = [key for key, value in editor.client.protocol._request_futures.items() if value is request]
+            await editor.when(lambda: real_engine.metric("holefill_in_flight") == 1)
+            await asyncio.sleep(0.5)
+            start = time.monotonic()
+            editor.client.protocol.notify("$/cancelRequest", {"id": number})
+            await editor.when(lambda: real_engine.metric("holefill_in_flight") == 0, 10)
+            assert time.monotonic() - start < 3  # one step of decoding or one chunk of prefill on a busy machine
+            assert real_engine.metric('holefill_requests_total{finish="cancelled"}') == 1
+            assert real_engine.metric("holefill_completion_tokens_total") - answered < 100
+
+    asyncio.run(go())

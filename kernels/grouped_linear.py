@@ -20,7 +20,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -59,6 +59,48 @@ class Grouped:
         offset = 0.0 if self.affine else float(1 << (self.bits - 1))
         groups = codes.float().view(*scales.shape, self.group)
         return ((groups - offset) * scales[:, :, None] + mins[:, :, None]).view(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedStack:
+    """Matrices stacked by rows, each in its own format: q, k and v of one product may be stored with different bits."""
+
+    parts: tuple[Grouped, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return sum(part.shape[0] for part in self.parts), self.parts[0].shape[1]
+
+    def dequantize(self) -> Tensor:
+        return torch.cat([part.dequantize() for part in self.parts])
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Only the rows asked for, in fp32 [len(ids), in]: an embedding lookup. Embeddings are not stacked."""
+        (part,) = self.parts
+        return grouped_rows(ids, part)
+
+
+def stack(parts: Sequence[Grouped]) -> GroupedStack:
+    """Neighbours of one format become one matrix, where the tiles of the first are full: fewer, longer launches."""
+    merged: list[Grouped] = []
+    for part in parts:
+        last = merged[-1] if merged else None
+        kind = (part.bits, part.group, part.affine)
+        if last is not None and (last.bits, last.group, last.affine) == kind and last.shape[0] % TILE == 0:
+            shape = (last.shape[0] + part.shape[0], part.shape[1])
+            merged[-1] = Grouped(torch.cat((last.packed, part.packed)), *kind, shape)
+        else:
+            merged.append(part)
+    return GroupedStack(tuple(merged))
+
+
+def quantize_groups(weight: Tensor) -> Grouped:
+    """fp32 [out, in] → 8 bits in groups of 32, as Q8_0 does. Raises ValueError when in is not a multiple of 32."""
+    groups = weight.view(weight.shape[0], -1, 32)
+    scales = (groups.abs().amax(dim=2) / 127).half()
+    steps = torch.where(scales > 0, scales, 1).float()[:, :, None]
+    codes = torch.round(groups / steps).clamp_(-127, 127).add_(128).to(torch.uint8)
+    return pack(codes.view(weight.shape).numpy(), scales.numpy(), None, bits=8, group=32)
 
 
 def reference(x: Tensor, weight: Grouped) -> Tensor:
@@ -194,6 +236,16 @@ def grouped_linear(
     )
     if status:
         raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
+    return y
+
+
+def stacked_linear(x: Tensor, weight: GroupedStack) -> Tensor:
+    """y [n, out] of all parts side by side."""
+    y = torch.empty(x.shape[0], weight.shape[0])
+    start = 0
+    for part in weight.parts:
+        grouped_linear(x, part, out=y[:, start : start + part.shape[0]])
+        start += part.shape[0]
     return y
 
 

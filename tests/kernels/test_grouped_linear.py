@@ -13,7 +13,10 @@ from holefill.kernels.grouped_linear import (
     grouped_rows,
     kernels,
     pack,
+    quantize_groups,
     reference,
+    stack,
+    stacked_linear,
     unpack,
 )
 
@@ -118,6 +121,23 @@ def test_writes_into_a_slice() -> None:
     assert torch.equal(wide[:, 10:30], grouped_linear(x, weight))
     assert (wide[:, :10] == 7).all()
     assert (wide[:, 30:] == 7).all()
+
+
+def test_a_stack_merges_what_it_can_and_equals_its_parts() -> None:
+    parts = [make(5, 32, False, out, 64, seed=out) for out in (32, 16, 20)] + [make(8, 32, False, 24, 64)]
+    together = stack(parts)
+    assert [part.shape[0] for part in together.parts] == [68, 24]
+    x = torch.randn(3, 64)
+    assert torch.equal(stacked_linear(x, together), torch.cat([grouped_linear(x, part) for part in parts], dim=1))
+    assert torch.equal(together.dequantize(), torch.cat([part.dequantize() for part in parts]))
+
+
+def test_quantised_groups_are_within_half_a_step() -> None:
+    weight = torch.randn(21, 96) * torch.logspace(-4, 2, 21)[:, None]
+    weight[3] = 0
+    step = weight.view(21, 3, 32).abs().amax(dim=2) / 127
+    error = (quantize_groups(weight).dequantize() - weight).abs().view(21, 3, 32).amax(dim=2)
+    assert (error <= step * (0.5 + 127 * 2**-10) + 1e-7).all()  # the scale itself is rounded to fp16
 
 
 def test_wrong_input_raises() -> None:

@@ -211,10 +211,8 @@ def _own_chunks(events: Iterator[dict[str, Any]], abort: _Abort) -> Iterator[Chu
             chunk = load_chunk(event)
         except (LookupError, TypeError, ValueError) as error:
             raise EngineError("the engine speaks another version of this protocol: restart it") from error
-        finished = chunk.finish is not None
-        yield chunk
-        if finished:
-            break
+        finished = finished or chunk.finish is not None
+        yield chunk  # and read on to the end of the stream: only then is the connection free for the next request
     if not finished:
         yield Chunk("", finish=_ended(abort), timing=Timing())
 

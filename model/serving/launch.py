@@ -5,6 +5,7 @@ Imports no torch: this runs in the language server.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
@@ -85,13 +86,14 @@ class LocalEngine:
 
     def ensure(self, cancel: CancelToken | None = None) -> None:
         """Returns when an engine is ready. Raises ``EngineError`` with the engine's own last words when it cannot."""
-        with self._lock:
+        cancel = cancel or CancelToken()
+        with _held(self._lock, cancel):
             if (health := self._healthy()) is not None and health.ready:
                 return
             self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with FileLock(f"{self._socket}.start"):  # two windows opening at once start one engine
+            with _started_by_one(f"{self._socket}.start", cancel):
                 process = None if self._healthy() is not None else self._start()
-                self._wait(process, cancel or CancelToken())
+                self._wait(process, cancel)
 
     def _healthy(self) -> Health | None:
         try:
@@ -121,8 +123,7 @@ class LocalEngine:
     def _wait(self, process: subprocess.Popen[bytes] | None, cancel: CancelToken) -> None:
         deadline = time.monotonic() + self._options.start_timeout_s
         while time.monotonic() < deadline:
-            if cancel.is_set():
-                raise EngineError("the engine is still starting: ask again soon")
+            _check(cancel)
             if (health := self._healthy()) is not None:
                 self._progress(health)
                 if health.ready:
@@ -141,3 +142,35 @@ class LocalEngine:
         except OSError:
             lines = []
         return lines[-1].removeprefix("Error: ") if lines else f"it gave no reason; see {self._log}"
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock, cancel: CancelToken) -> Iterator[None]:
+    """Keys typed while the engine starts wait here, and leave when cancelled."""
+    while not lock.acquire(timeout=POLL_S):
+        _check(cancel)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _started_by_one(path: str, cancel: CancelToken) -> Iterator[None]:
+    """Two windows that open at once start one engine."""
+    lock = FileLock(path)
+    while True:
+        try:
+            lock.acquire(timeout=POLL_S)
+            break
+        except Timeout:
+            _check(cancel)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check(cancel: CancelToken) -> None:
+    if cancel.is_set():
+        raise EngineError("the engine is still starting: ask again soon")

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
@@ -490,6 +491,13 @@ def test_one_engine_is_started_shared_and_restarted(launched: Callable[..., Loca
     wait_for(lambda: not pids(first.socket))
     assert {text_of(second, request)} == answers, "a dead engine is replaced without the caller noticing"
     assert pids(first.socket) != [pid]
+
+
+def test_a_cancelled_request_does_not_wait_for_the_start(short_folder: Path) -> None:
+    engine, cancel = LocalEngine(LaunchOptions("any", runtime_dir=short_folder)), CancelToken()
+    threading.Timer(0.2, cancel.cancel).start()
+    with FileLock(f"{engine.socket}.start"), pytest.raises(EngineError, match="still starting"):  # another window's
+        list(engine.generate(GenerateRequest(PROMPT), cancel))
 
 
 def test_an_engine_that_cannot_start_says_why(launched: Callable[..., LocalEngine], tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def test_quantised_groups_are_within_half_a_step() -> None:
     weight[3] = 0
     step = weight.view(21, 3, 32).abs().amax(dim=2) / 127
     error = (quantize_groups(weight).dequantize() - weight).abs().view(21, 3, 32).amax(dim=2)
-    assert (error <= step * (0.5 + 127 * 2**-10) + 1e-7).all()  # the scale itself is rounded to fp16
+    rounding = 127 * torch.maximum(step * 2**-11, torch.tensor(2.0**-25))  # of the scale itself to fp16, or subnormal
+    assert (error <= step * 0.501 + rounding).all()
 
 
 def test_wrong_input_raises() -> None:

@@ -23,7 +23,7 @@ _LINE_END = re.compile("\r\n|\n|\r")
 
 def converter() -> cattrs.Converter:
     """pygls' own, which also reads trigger kind 0, the proposal's "invoked"."""
-    made = default_converter()
+    made: cattrs.Converter = default_converter()  # type: ignore[no-untyped-call]
     kind = types.InlineCompletionTriggerKind
     made.register_structure_hook(kind, lambda value, _: kind.Invoked if value == 0 else kind(value))
     return made

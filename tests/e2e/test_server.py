@@ -19,6 +19,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOLE = "hold = warehouse."
+LONG = "def test_all_numbers():\n    numbers = [\n        1,\n        2,\n        "
+"""Invites an endless answer."""
 
 
 def _editor_module() -> ModuleType:
@@ -94,20 +96,17 @@ def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
             assert item.insert_text == "put_on_hold(sku, quantity)"
             assert "inventory.py" in await editor.explain()
 
-            long = editor.open(
-                workspace / "long.py", "def test_all_numbers():\n    numbers = [\n        1,\n        2,\n        "
-            )
+            long = editor.open(workspace / "long.py", LONG)
             answered = real_engine.metric("holefill_completion_tokens_total")
-            params = editor.inline_params(long, 4, 8)
+            params = editor.inline_params(long, LONG.count("\n"), 8)
             request = editor.client.protocol.send_request("textDocument/inlineCompletion", params)
             (number,) = [key for key, value in editor.client.protocol._request_futures.items() if value is request]
             await editor.when(lambda: real_engine.metric("holefill_in_flight") == 1)
             await asyncio.sleep(0.5)
-            start = time.monotonic()
             editor.client.protocol.notify("$/cancelRequest", {"id": number})
-            await editor.when(lambda: real_engine.metric("holefill_in_flight") == 0, 10)
-            assert time.monotonic() - start < 3  # one step of decoding or one chunk of prefill on a busy machine
+            # One forward pass, which on a busy machine with cold weights takes seconds; 200 tokens would take minutes.
+            await editor.when(lambda: real_engine.metric("holefill_in_flight") == 0, 15)
             assert real_engine.metric('holefill_requests_total{finish="cancelled"}') == 1
-            assert real_engine.metric("holefill_completion_tokens_total") - answered < 100
+            assert real_engine.metric("holefill_completion_tokens_total") - answered < 50
 
     asyncio.run(go())

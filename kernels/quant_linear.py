@@ -24,6 +24,7 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 CODE_MAX = 127
+BLOCK_ROWS = 4096
 ZERO_POINT = 128  # of unsigned activations: u8 = s8 + 128
 
 
@@ -52,9 +53,13 @@ LinearFunction = Callable[[Tensor], Tensor]
 
 def quantize_rows(weight: Tensor) -> RowQuantized:
     """Round to nearest, symmetric, the largest magnitude of each row at ±127. A zero row gets scale 1."""
-    peak = weight.abs().amax(dim=1).float()
+    peak = torch.stack((weight.amax(dim=1), -weight.amin(dim=1))).amax(dim=0).float()
     scales = torch.where(peak > 0, peak / CODE_MAX, torch.ones_like(peak))
-    return RowQuantized(torch.round(weight / scales[:, None]).to(torch.int8), scales)
+    codes = torch.empty(weight.shape, dtype=torch.int8)
+    for start in range(0, len(weight), BLOCK_ROWS):  # an embedding in one piece would take 1 GB of temporaries
+        block = slice(start, start + BLOCK_ROWS)
+        codes[block] = torch.round(weight[block] / scales[block, None])
+    return RowQuantized(codes, scales)
 
 
 def reference(x: Tensor, weight: Weight) -> Tensor:

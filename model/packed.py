@@ -15,7 +15,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -40,6 +40,7 @@ FORMAT_VERSION = 1
 MAGIC, END = b"holefill packed\0", b"\0end of packed\0\0"
 ALIGNMENT = 4096  # pages: dropping one matrix never drops a part of its neighbour
 SAMPLE_BYTES = 1 << 20
+SUM_BYTES = 1 << 26
 DTYPES = {"int8": torch.int8, "float32": torch.float32}
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ def load_packed(path: Path, build: Callable[[Weights], T], progress: Progress | 
     source = open_checkpoint(path)
     for target in packed_paths(path):
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{target}.lock"):
                 mapped = PackedFile.open(target, fingerprint)  # another process may have just written it
                 if mapped is None:
@@ -101,12 +103,33 @@ def fingerprint_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+class _Passing(Mapping[str, Weight]):
+    """Mapped weights read one after the other: asking for the next drops the pages of those before it.
+
+    What had been mapped stays valid, its pages are only read again. Without this a start would peak at twice the
+    model: the mapped codes and the copy in the order the back end wants.
+    """
+
+    def __init__(self, mapping: mmap.mmap, weights: Mapping[str, Weight]) -> None:
+        self._mapping, self._weights = mapping, weights
+
+    def __getitem__(self, name: str) -> Weight:
+        self._mapping.madvise(mmap.MADV_DONTNEED)
+        return self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
 class PackedFile:
     """A mapped packed file whose index and checksum have been verified."""
 
     def __init__(self, mapping: mmap.mmap, config: ModelConfig, arrays: dict[str, Tensor]) -> None:
         self._mapping = mapping
-        self._weights = Weights(config, dict(_by_slot(config, arrays)))
+        self._weights = Weights(config, _Passing(mapping, dict(_by_slot(config, arrays))))
 
     @classmethod
     def open(cls, path: Path, fingerprint: str) -> PackedFile | None:
@@ -121,7 +144,7 @@ class PackedFile:
             index = _read_index(mapping)
             if index["fingerprint"] != fingerprint:
                 raise ValueError("it was made from another version of the model")
-            if _word_sum(np.frombuffer(mapping, np.uint8, index["end"])) != index["checksum"]:
+            if _mapped_sum(mapping, index["end"]) != index["checksum"]:
                 raise ValueError("its checksum is wrong")
             config = ModelConfig.from_json(index["config"])
             arrays = {name: _mapped(mapping, *place) for name, place in index["arrays"].items()}
@@ -139,7 +162,6 @@ class PackedFile:
 
 def write_packed(path: Path, source: Source, fingerprint: str, progress: Progress | None = None) -> None:
     """Writes beside ``path`` and renames. Raises OSError; nothing is left behind then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -216,7 +238,15 @@ def _by_slot(config: ModelConfig, arrays: dict[str, Tensor]) -> Iterator[tuple[s
         if slot.is_matrix:
             yield slot.name, RowQuantized(arrays[f"{slot.name}.codes"], arrays[f"{slot.name}.scales"])
         else:
-            yield slot.name, arrays[slot.name]
+            yield slot.name, arrays[slot.name].clone()
+
+
+def _mapped_sum(mapping: mmap.mmap, end: int) -> int:
+    total = 0
+    for start in range(0, end, SUM_BYTES):
+        total += _word_sum(np.frombuffer(mapping, np.uint8, min(SUM_BYTES, end - start), start))
+        mapping.madvise(mmap.MADV_DONTNEED)
+    return total % (1 << 64)
 
 
 def _word_sum(data: npt.NDArray[np.uint8]) -> int:

@@ -106,7 +106,8 @@ def read_slots(source: Source, label: str, progress: Progress | None) -> Iterato
     total = sum(math.prod(slot.shape) for slot in plan)
     done = 0
     for slot in plan:
-        yield slot, torch.cat([_checked(source, part) for part in slot.parts])
+        parts = [_checked(source, part) for part in slot.parts]
+        yield slot, parts[0] if len(parts) == 1 else torch.cat(parts)
         done += math.prod(slot.shape)
         if progress is not None:
             progress(label, done / total)

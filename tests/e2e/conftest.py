@@ -31,11 +31,19 @@ CHECKOUT = """\
 from inventory import Shelf
 
 
-def add(a: int, b: int) -> int:
-    \n
 def reserve(shelf: Shelf, quantity: int) -> None:
     shelf.put_on_hold(quantity)
+
+
+def add(a: int, b: int) -> int:
+    \"\"\"Return the sum of a and b.\"\"\"
+    \n
+
+def subtract(a: int, b: int) -> int:
+    \"\"\"Return the difference of a and b.\"\"\"
+    return a - b
 """
+"""The hole is the end of line 10."""
 
 
 @dataclass(frozen=True)

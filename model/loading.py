@@ -9,6 +9,8 @@ from typing import Literal
 from holefill.model.engine import Engine, EngineOptions, Speculator
 from holefill.model.errors import NoFimTokensError
 from holefill.model.kv.cache import KVCache
+from holefill.model.spec.cost import forward_cost
+from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
@@ -22,9 +24,13 @@ def load_engine(
     weights: Literal["packed", "fp32", "bf16"] = "packed",
     progress: Progress | None = None,
     options: EngineOptions | None = None,
+    speculation: bool = True,
     speculator: Speculator | None = None,
 ) -> Engine[KVCache]:
-    """Raises ``UnknownModelError``, ``CheckpointError`` or ``NoFimTokensError``."""
+    """Drafts with all drafters unless ``speculation`` is off or a ``speculator`` is given.
+
+    Raises ``UnknownModelError``, ``CheckpointError`` or ``NoFimTokensError``.
+    """
     path = ModelStore.default().resolve(str(model))
     tokenizer = load_tokenizer(path)
     transformer = Transformer.load(path, device=device, weights=weights, progress=progress)
@@ -35,6 +41,13 @@ def load_engine(
         max_context=min(options.max_context, transformer.config.max_context),
         vocab_size=transformer.config.vocab_size,
     )
+    if speculation and speculator is None:
+        speculator = TreeSpeculator(
+            transformer.config.vocab_size,
+            cost=forward_cost(transformer),
+            encode=tokenizer.encode,
+            fim_ids=tokenizer.fim_ids(),
+        )
     return Engine(transformer, tokenizer, options, speculator)
 
 

@@ -6,8 +6,23 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from holefill.model.kv.cache import KVCache
 
 SIZES = (1, 2, 4, 8, 16, 32)
+CONTEXT = 512
+"""Rows in the cache while forwards are timed: a usual prompt's."""
+
+
+class Target(Protocol):
+    """What ``forward_cost`` needs of ``model.transformer.Transformer``."""
+
+    def new_cache(self, capacity: int) -> KVCache: ...
+
+    def forward(self, ids: torch.Tensor, cache: KVCache, *, logit_rows: torch.Tensor) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +69,19 @@ def measure_cost(
     for seconds in fastest:
         times.append(max(seconds * 1000, times[-1] if times else 0.0))
     return CostCurve(tuple(sizes), tuple(times))
+
+
+def forward_cost(target: Target, *, repeats: int = 2, clock: Callable[[], float] = time.perf_counter) -> CostCurve:
+    """t(n) of this model on this device, with logits at all n rows as verification needs them (0.5B: 0.5 s)."""
+    cache = target.new_cache(CONTEXT + max(SIZES))
+    cache.keys.zero_()
+    cache.values.zero_()
+    context = min(CONTEXT, cache.max_context - max(SIZES))
+    cache.length = context
+
+    def forward(size: int) -> None:
+        logits = target.forward(torch.zeros(size, dtype=torch.long), cache, logit_rows=torch.arange(size))
+        logits[-1, 0].item()  # waits for the device
+        cache.truncate(context)
+
+    return measure_cost(forward, repeats=repeats, clock=clock)

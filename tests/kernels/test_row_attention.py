@@ -23,7 +23,7 @@ def ancestors(parents: list[int], node: int) -> list[int]:
     return path[::-1]
 
 
-@pytest.mark.parametrize("length", [4, 16, 37, 120, 126, 127, 128, 190, 250, 300, 380, 510, 577, 900, 1150])
+@pytest.mark.parametrize("length", [16, 37, 120, 126, 127, 128, 190, 250, 300, 380, 510, 577, 900, 1150])
 def test_a_row_is_bitwise_the_same_alone_and_in_any_tree(length: int) -> None:
     rng = random.Random(length)
     generator = torch.Generator().manual_seed(length)

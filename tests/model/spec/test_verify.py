@@ -98,7 +98,7 @@ def test_inverse_law_draw_reproduces_the_target(temperature: float) -> None:
 @pytest.mark.parametrize("sampled_draft", [False, True])
 def test_tree_verification_reproduces_the_joint_law(sampled_draft: bool) -> None:
     """verify() itself: pairs of tokens over a two-level tree, V = 4, against the product of conditionals."""
-    samples = 3_000
+    samples = 1_500
     vocabulary = 4
     generator = torch.Generator().manual_seed(2)
     table = torch.randn(

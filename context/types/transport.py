@@ -15,7 +15,7 @@ from typing import IO, TypeAlias
 
 log = logging.getLogger(__name__)
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Handler = Callable[[str, Json], Json]
 """Answers a request of the child: (method, params) → result."""
 

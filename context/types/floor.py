@@ -1,0 +1,195 @@
+"""The floor: what the code itself and the index say, without a checker. Always on, a few milliseconds."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import tree_sitter
+
+from holefill.context.index.records import Located
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.provider import Deadline
+from holefill.context.syntax.definitions import Definition
+from holefill.context.syntax.parsing import Parsed, encode, parse
+from holefill.context.types.binding import Binder, Bound
+from holefill.context.types.cooccurrence import Cooccurrence
+from holefill.context.types.oracle import (
+    Answer,
+    Cap,
+    Diagnostic,
+    Hole,
+    Member,
+    Parameter,
+    Role,
+    Signature,
+    Source,
+    TypeInfo,
+)
+from holefill.context.types.ranking import Observed
+from holefill.context.types.replies import is_unknown
+from holefill.context.types.scope import CLASSES, Scope
+from holefill.context.types.signature_text import parameters_in, return_type
+
+_ROLES = {
+    "python": {
+        Role.CONDITION: "bool",
+        Role.ITERABLE: "Iterable",
+        Role.CONTEXT_MANAGER: "ContextManager",
+        Role.RAISED: "BaseException",
+    },
+    "typescript": {Role.CONDITION: "boolean", Role.ITERABLE: "Iterable"},
+}
+_LITERAL_TYPES = (
+    (re.compile(r"^[rRbBuUfF]{0,2}[\"']"), {"python": "str", "typescript": "string"}),
+    (re.compile(r"^\d+$"), {"python": "int", "typescript": "number"}),
+    (re.compile(r"^\d*\.\d+$"), {"python": "float", "typescript": "number"}),
+)
+_MAX_OBSERVED = 20
+_CONSTRUCTORS = ("__init__", "constructor")
+
+
+class FloorOracle:
+    def __init__(self, index: WorkspaceIndex) -> None:
+        self._index = index
+        self._cooccurrence = Cooccurrence(index)
+        self._last: tuple[str, Parsed] | None = None
+
+    @property
+    def caps(self) -> frozenset[Cap]:
+        return frozenset({Cap.MEMBERS, Cap.SIGNATURES})
+
+    def sync(self, path: str, text: str | None) -> None:
+        """The index has its own news."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+        if hole.annotation:
+            text = " ".join(hole.annotation.split())
+            return Answer(None if is_unknown(text) else TypeInfo(text), Source.ANNOTATION)
+        family = "python" if hole.language == "python" else "typescript"
+        known = _ROLES[family].get(hole.role) if hole.language in ("python", "typescript", "tsx") else None
+        if known is not None:
+            return Answer(TypeInfo(known), Source.FLOOR)
+        if hole.role in (Role.COMPARED, Role.OPERAND) and hole.subject is not None:
+            text = hole.slice(hole.subject).strip()
+            literal = next((types.get(family) for pattern, types in _LITERAL_TYPES if pattern.match(text)), None)
+            return Answer(None if literal is None else TypeInfo(literal), Source.FLOOR, "" if literal else "unknown")
+        if hole.role is Role.ARGUMENT:
+            signature = next(iter(self.signatures(hole, deadline).value or ()), None)
+            if signature is not None and signature.active is not None:
+                wanted = signature.parameters[signature.active].annotation
+                if not is_unknown(wanted):
+                    return Answer(TypeInfo(wanted), Source.FLOOR)
+        return Answer(None, Source.FLOOR, "unknown")
+
+    def receiver_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+        bound = self.bound(hole)
+        if bound is None or bound.located.symbol is None or not bound.certain:
+            return Answer(None, Source.FLOOR, "unknown")
+        return Answer(TypeInfo(bound.located.symbol.name), Source.FLOOR)
+
+    def members(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Member, ...]]:
+        """Of the receiver's class where it is known, then those seen after the same name."""
+        began = time.perf_counter()
+        if hole.receiver is None:
+            return Answer(None, Source.FLOOR, "no receiver")
+        found: dict[str, Member] = {}
+        bound = self.bound(hole)
+        if bound is not None:
+            for owner in self.scope(hole).lineage(bound.located)[0]:
+                for member in sorted(self._members(hole, owner), key=lambda one: one.name.startswith("_")):
+                    kind = "class" if member.kind in CLASSES else member.kind
+                    found.setdefault(member.name, Member(member.name, kind, member.signature, bound.certain))
+        complete = bound is not None and bound.certain and self.scope(hole).lineage(bound.located)[1]
+        if not complete:
+            seen = self.observed(hole, deadline)
+            for name, _ in (seen.file + seen.folder).most_common(_MAX_OBSERVED):
+                found.setdefault(name, Member(name, certain=False))
+        value = tuple(found.values()) or None
+        return Answer(value, Source.FLOOR, "" if value else "unknown", (time.perf_counter() - began) * 1000)
+
+    def observed(self, hole: Hole, deadline: Deadline) -> Observed:
+        """What stands after the same receiver elsewhere."""
+        receiver = "" if hole.receiver is None else hole.slice(hole.receiver)
+        name = re.split(r"[^\w$]+", receiver.rstrip("()").strip())[-1]
+        outside = hole.text[: hole.start] + hole.text[hole.end :]
+        return self._cooccurrence.observed(hole.path, outside, name, deadline)
+
+    def signatures(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Signature, ...]]:
+        located = self.callee(hole)
+        if located is None or located.symbol is None:
+            return Answer(None, Source.FLOOR, "unknown")
+        symbol = self._callable(hole, located)
+        label, parameters = parameters_in(symbol.signature) if symbol.kind not in CLASSES else (symbol.signature, ())
+        if located.symbol.kind in CLASSES or symbol.parent:
+            parameters = tuple(one for one in parameters if one.name not in ("self", "cls"))
+        active = _active(hole, parameters)
+        return Answer((Signature(label, parameters, active, return_type(label)),), Source.FLOOR)
+
+    def report(self, hole: Hole, filled: str, deadline: Deadline) -> Answer[tuple[Diagnostic, ...]]:
+        """Type errors are a checker's work; names and calls are checked by ``context.check``."""
+        return Answer(None, Source.FLOOR, "no-oracle")
+
+    def scope(self, hole: Hole) -> Scope:
+        return Scope(self._index, hole.path, self._parsed(hole))
+
+    def bound(self, hole: Hole) -> Bound | None:
+        """What the receiver is."""
+        node = None if hole.receiver is None else self._node(hole, hole.receiver)
+        if node is None:
+            return None
+        at = self._node(hole, (hole.name_start, hole.name_end)) or node
+        return Binder(self.scope(hole), self._parsed(hole), at).bind(node)
+
+    def callee(self, hole: Hole) -> Located | None:
+        node = None if hole.callee is None else self._node(hole, hole.callee)
+        if node is None or hole.callee is None:
+            return None
+        scope, parsed = self.scope(hole), self._parsed(hole)
+        found = scope.resolve(hole.slice(hole.callee), anywhere=False)
+        if found is None and node.type in ("attribute", "member_expression"):
+            found = Binder(scope, parsed, node).member(node)
+        if found is None or found.symbol is None or found.symbol.kind not in CLASSES | {"function", "method"}:
+            return None
+        return found
+
+    def _callable(self, hole: Hole, located: Located) -> Definition:
+        """The definition whose parameters count: of a class, its constructor's."""
+        symbol = located.symbol
+        assert symbol is not None
+        if symbol.kind not in CLASSES:
+            return symbol
+        scope = self.scope(hole)
+        for owner in scope.lineage(located)[0]:
+            for member in scope.at(owner.path).members(owner):
+                if member.symbol is not None and member.symbol.name in _CONSTRUCTORS:
+                    return member.symbol
+        return symbol
+
+    def _members(self, hole: Hole, owner: Located) -> list[Definition]:
+        scope = self.scope(hole).at(owner.path)
+        return [member.symbol for member in scope.members(owner) if member.symbol is not None]
+
+    def _parsed(self, hole: Hole) -> Parsed:
+        last = self._last
+        if last is None or last[0] != hole.text or last[1].language != hole.language:
+            last = (hole.text, parse(hole.language, hole.text, None if last is None else last[1]))
+            self._last = last
+        return last[1]
+
+    def _node(self, hole: Hole, span: tuple[int, int]) -> tree_sitter.Node | None:
+        ascii_only = hole.text.isascii()
+        start, end = span if ascii_only else (len(encode(hole.text[: span[0]])), len(encode(hole.text[: span[1]])))
+        return self._parsed(hole).root.descendant_for_byte_range(start, end)
+
+
+def _active(hole: Hole, parameters: tuple[Parameter, ...]) -> int | None:
+    if hole.keyword:
+        return next((index for index, one in enumerate(parameters) if one.name == hole.keyword), None)
+    if 0 <= hole.argument < len(parameters):
+        return hole.argument
+    variadic = bool(parameters) and parameters[-1].label.startswith(("*", "..."))
+    return len(parameters) - 1 if variadic and hole.argument >= 0 else None

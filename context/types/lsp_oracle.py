@@ -1,0 +1,277 @@
+"""A checker behind LSP as a ``TypeOracle``: typed hole → signature → annotation → reveal, each recipe self-tested."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from holefill.context.items import CharOffset, Cursor
+from holefill.context.provider import Deadline
+from holefill.context.types import probes, replies
+from holefill.context.types.holes import hole_at
+from holefill.context.types.keeper import Keeper, Limits, resident_bytes
+from holefill.context.types.oracle import Answer, Cap, Diagnostic, Hole, Member, Role, Signature, Source, TypeInfo
+from holefill.context.types.positions import uri_of
+from holefill.context.types.probes import Probe
+from holefill.context.types.session import Session, answer_child
+from holefill.context.types.specs import LspSpec
+from holefill.context.types.transport import Child, ChildError, Json, LateError, RefusedError
+
+log = logging.getLogger(__name__)
+
+_DIAGNOSTIC = "textDocument/diagnostic"
+_CHECK_MEMORY_EVERY = 64
+T = TypeVar("T")
+
+
+class _UnavailableError(Exception):
+    """No answer can be had now; the text is the reason."""
+
+
+@dataclass(slots=True)
+class _Baseline:
+    key: tuple[str, str, int] = ("", "", 0)
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+class LspOracle:
+    """One child process per workspace folder and checker; one question at a time, any thread may ask."""
+
+    def __init__(self, spec: LspSpec, root: str | None, limits: Limits | None = None) -> None:
+        self.spec = spec
+        self._root = root
+        self._limits = limits or Limits()
+        self._keeper: Keeper[Session] = Keeper(spec.name, self._start, _end, self._limits)
+        self._lock = threading.Lock()
+        self._mirrors: dict[str, tuple[str, str]] = {}
+        self._stale: dict[str, None] = {}
+        self._caps: frozenset[Cap] = frozenset()
+        self._asked = 0
+        self._baseline = _Baseline()
+
+    @property
+    def caps(self) -> frozenset[Cap]:
+        """Empty until the child is up and tested."""
+        return self._caps if self._keeper.reason == "" else frozenset()
+
+    @property
+    def reason(self) -> str:
+        """Why there are no answers now: ``starting``, ``crashed``, ``gave up``, ``closed``; empty when ready."""
+        return self._keeper.reason
+
+    def warm_up(self) -> None:
+        self._keeper.session()
+
+    def sync(self, path: str, text: str | None, language: str = "") -> None:
+        if text is None:
+            self._mirrors.pop(path, None)
+        else:
+            self._mirrors[path] = (text, language or next(iter(self.spec.languages)))
+        self._stale[path] = None
+
+    def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+        return self._answer(lambda session: self._expected(session, hole, deadline), deadline)
+
+    def receiver_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+        if hole.receiver is None:
+            return Answer(None, Source.ORACLE, "no receiver")
+        span = hole.receiver
+        return self._answer(
+            lambda session: self._hovered(session, hole, probes.typed_probe(self.spec, hole, span), deadline), deadline
+        )
+
+    def members(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Member, ...]]:
+        if hole.receiver is None:
+            return Answer(None, Source.ORACLE, "no receiver")
+
+        def ask(session: Session) -> Answer[tuple[Member, ...]]:
+            self._need(Cap.MEMBERS)
+            found = replies.members(
+                self._ask(session, "textDocument/completion", hole, probes.members_probe(hole), deadline)
+            )
+            return Answer(found or None, Source.ORACLE, "" if found else "unknown")
+
+        return self._answer(ask, deadline)
+
+    def signatures(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Signature, ...]]:
+        if hole.callee is None:
+            return Answer(None, Source.ORACLE, "no call")
+
+        def ask(session: Session) -> Answer[tuple[Signature, ...]]:
+            self._need(Cap.SIGNATURES)
+            found = self._signatures(session, hole, deadline)
+            return Answer(found or None, Source.ORACLE, "" if found else "unknown")
+
+        return self._answer(ask, deadline)
+
+    def report(self, hole: Hole, filled: str, deadline: Deadline) -> Answer[tuple[Diagnostic, ...]]:
+        def ask(session: Session) -> Answer[tuple[Diagnostic, ...]]:
+            self._need(Cap.REPORT)
+            before = self._baseline_of(session, hole, deadline)
+            reply = self._ask(session, _DIAGNOSTIC, hole, Probe(filled, 0), deadline)
+            after = replies.diagnostics(reply, filled)
+            return Answer(replies.new_only(after, before, hole.name_start), Source.ORACLE)
+
+        return self._answer(ask, deadline)
+
+    def close(self) -> None:
+        self._keeper.close()
+
+    def _expected(self, session: Session, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+        """H → S → A → B of the measured recipes; the first that knows wins."""
+        hovered = self._hovered(session, hole, probes.hover_probe(self.spec, hole), deadline)
+        if hovered.value is not None:
+            return hovered
+        if hole.role is Role.ARGUMENT and Cap.SIGNATURES in self._caps:
+            for signature in self._signatures(session, hole, deadline)[:1]:
+                wanted = "" if signature.active is None else signature.parameters[signature.active].annotation
+                if not replies.is_unknown(wanted):
+                    return Answer(TypeInfo(wanted), Source.SIGNATURE)
+        if hole.annotation and not replies.is_unknown(hole.annotation):
+            return Answer(TypeInfo(" ".join(hole.annotation.split())), Source.ANNOTATION)
+        return self._revealed(session, hole, deadline)
+
+    def _hovered(self, session: Session, hole: Hole, probe: Probe | None, deadline: Deadline) -> Answer[TypeInfo]:
+        if probe is None or Cap.HOVER not in self._caps:
+            return Answer(None, Source.HOVER, "unknown")
+        text = replies.hover_text(self._ask(session, "textDocument/hover", hole, probe, deadline))
+        if replies.is_unknown(text):
+            return Answer(None, Source.HOVER, "unknown")
+        found = TypeInfo(replies.plain_type(text))
+        if Cap.DEFINITION in self._caps and not deadline.expired():
+            reply = self._ask(session, "textDocument/typeDefinition", hole, probe, deadline)
+            found = TypeInfo(found.text, replies.locations(reply, uri_of(hole.path), probe))
+        return Answer(found, Source.HOVER)
+
+    def _revealed(self, session: Session, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+        probe, pattern = probes.reveal_probe(self.spec, hole), self.spec.reveal_pattern
+        if probe is None or pattern is None or Cap.REVEAL not in self._caps:
+            return Answer(None, Source.REVEAL, "unknown")
+        text = replies.revealed(self._ask(session, _DIAGNOSTIC, hole, probe, deadline), probe.text, pattern)
+        if replies.is_unknown(text):
+            return Answer(None, Source.REVEAL, "unknown")
+        return Answer(TypeInfo(replies.plain_type(text)), Source.REVEAL)
+
+    def _signatures(self, session: Session, hole: Hole, deadline: Deadline) -> tuple[Signature, ...]:
+        probe = probes.signature_probe(hole)
+        return replies.signatures(self._ask(session, "textDocument/signatureHelp", hole, probe, deadline))
+
+    def _baseline_of(self, session: Session, hole: Hole, deadline: Deadline) -> tuple[Diagnostic, ...]:
+        key = (hole.path, hole.text, hole.start)
+        if self._baseline.key != key:
+            probe = probes.baseline_probe(self.spec, hole)
+            reply = self._ask(session, _DIAGNOSTIC, hole, probe, deadline)
+            self._baseline = _Baseline(key, replies.diagnostics(reply, probe.text))
+        return self._baseline.diagnostics
+
+    def _ask(self, session: Session, method: str, hole: Hole, probe: Probe, deadline: Deadline) -> Json:
+        self._asked += 1
+        if self._asked % _CHECK_MEMORY_EVERY == 0:
+            used = resident_bytes(session.child.pid)
+            if used is not None and used > self._limits.max_rss_bytes:
+                raise ChildError(f"{used >> 20} MiB of memory")
+        if deadline.expired():
+            raise _UnavailableError("deadline")
+        # Diagnostics are of the whole file, cold ones of all that it imports.
+        hang_s = self._limits.hang_s * (2 if method == _DIAGNOSTIC else 1)
+        seconds = min(deadline.remaining_ms() / 1000, hang_s)
+        try:
+            return session.ask(method, hole.path, probe.text, probe.offset, hole.language, seconds)
+        except LateError as error:
+            if seconds >= hang_s:
+                raise ChildError(f"no answer to {method} in {seconds:.1f} s") from error
+            raise _UnavailableError("deadline") from error
+        except RefusedError:
+            return None
+
+    def _need(self, cap: Cap) -> None:
+        if cap not in self._caps:
+            raise _UnavailableError("no-oracle")
+
+    def _answer(self, ask: Callable[[Session], Answer[T]], deadline: Deadline) -> Answer[T]:
+        began = time.perf_counter()
+        session = self._keeper.session()
+        if session is None:
+            return Answer(None, Source.ORACLE, self._keeper.reason)
+        if not self._lock.acquire(timeout=deadline.remaining_ms() / 1000):
+            return Answer(None, Source.ORACLE, "deadline")
+        try:
+            self._show_mirrors(session)
+            found = ask(session)
+        except _UnavailableError as error:
+            found = Answer(None, Source.ORACLE, str(error))
+        except ChildError as error:
+            self._keeper.failed(session, str(error))
+            found = Answer(None, Source.ORACLE, "crashed")
+        finally:
+            self._lock.release()
+        return Answer(found.value, found.source, found.reason, (time.perf_counter() - began) * 1000)
+
+    def _show_mirrors(self, session: Session) -> None:
+        while self._stale:
+            path, _ = self._stale.popitem()
+            text, language = self._mirrors.get(path, (None, ""))
+            session.mirror(path, text, language)
+            if text is None:
+                session.changed_on_disk(path)
+
+    def _start(self) -> Session:
+        child = Child(self.spec.command, self._root, answer_child, self._limits.max_reply_bytes)
+        try:
+            session = Session(child, self.spec, self._root, self._limits.start_s)
+            self._caps = self._self_test(session)
+        except (ChildError, LateError) as error:
+            child.kill(str(error))
+            raise ChildError(f"{self.spec.name} does not start: {error}") from error
+        if not self._caps:
+            child.kill("self-test")
+            raise ChildError(f"{self.spec.name} answers no question of the self-test right")
+        self._baseline = _Baseline()
+        self._stale.update(dict.fromkeys(self._mirrors))
+        return session
+
+    def _self_test(self, session: Session) -> frozenset[Cap]:
+        """Known holes in a document that is on no disk. A recipe that an upgrade broke is dropped, not the oracle."""
+        self._caps = frozenset(Cap)
+        text, name = self.spec.self_test
+        path = os.path.join(self._root or os.path.abspath(os.sep), name)
+        language = "python" if "python" in self.spec.languages else "typescript"
+        at = text.index("|")
+        found = hole_at(Cursor(path, text.replace("|", ""), CharOffset(at), language, self._root))
+        assert found is not None  # the self-test's own document
+        hole, deadline = found.hole, Deadline.after_ms(self._limits.start_s * 1000)
+        works: set[Cap] = set()
+        hovered = self._hovered(session, hole, probes.hover_probe(self.spec, hole), deadline).value
+        if hovered is not None and hovered.text in ("str", "string"):
+            works |= {Cap.HOVER, Cap.DEFINITION}
+        signature = next(iter(self._signatures(session, hole, deadline)), None)
+        if signature is not None and signature.active == 1:
+            works.add(Cap.SIGNATURES)
+        if self.spec.reveal_hole:
+            revealed = self._revealed(session, hole, deadline).value
+            if revealed is not None and revealed.text == "str":
+                works.add(Cap.REVEAL)
+        wrong = text.replace("|", "5")
+        errors = replies.diagnostics(self._ask(session, _DIAGNOSTIC, hole, Probe(wrong, 0), deadline), wrong)
+        if errors:
+            works.add(Cap.REPORT)
+        if self._offers_members(session, hole, deadline):
+            works.add(Cap.MEMBERS)
+        missing = sorted(cap.value for cap in frozenset(Cap) - works)
+        log.info("%s: ready%s", self.spec.name, f", without {', '.join(missing)}" if missing else "")
+        return frozenset(works)
+
+    def _offers_members(self, session: Session, hole: Hole, deadline: Deadline) -> bool:
+        text = hole.text.replace("_hole_", '"".')
+        probe = Probe(text, text.index('"".') + 3)
+        offered = replies.members(self._ask(session, "textDocument/completion", hole, probe, deadline))
+        return any(member.name in ("upper", "toUpperCase") for member in offered)
+
+
+def _end(session: Session, reason: str) -> None:
+    session.child.kill(reason)

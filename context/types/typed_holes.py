@@ -1,0 +1,146 @@
+"""All that is known of the type wanted at a cursor: the door to this package for providers, features and evaluation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import Cursor
+from holefill.context.provider import Deadline
+from holefill.context.types.holes import HoleAt, hole_at
+from holefill.context.types.keeper import Limits
+from holefill.context.types.layered import Layered
+from holefill.context.types.lsp_oracle import LspOracle
+from holefill.context.types.oracle import Answer, Hole, Member, Signature, Source, TypeInfo
+from holefill.context.types.ranking import rank_members
+from holefill.context.types.relevant_headers import Header, HeaderTable, relevant_headers
+from holefill.context.types.relevant_types import RelevantType, relevant_types
+from holefill.context.types.scope import Scope
+from holefill.context.types.specs import LspSpec, python_spec, typescript_spec
+
+_FAMILIES = {"python": "python", "typescript": "typescript", "tsx": "typescript", "javascript": "typescript"}
+
+
+@dataclass(frozen=True, slots=True)
+class TypedHole:
+    """``reason`` says why there is no hole: in a comment, in an import, in a language without a grammar."""
+
+    hole: Hole | None
+    expected_type: TypeInfo | None = None
+    source: Source = Source.FLOOR
+    receiver_type: TypeInfo | None = None
+    members: tuple[Member, ...] = ()
+    signature: Signature | None = None
+    types: tuple[RelevantType, ...] = ()
+    headers: tuple[Header, ...] = ()
+    reason: str = ""
+    elapsed_ms: float = 0.0
+
+
+class TypedHoles:
+    """Of one workspace folder. Checkers start with the first question about their language. Any thread may call."""
+
+    def __init__(self, index: WorkspaceIndex, tsc: str | None = None, limits: Limits | None = None) -> None:
+        """``tsc``: TypeScript 7's executable, where it is neither in the workspace's node_modules nor on PATH."""
+        self.index = index
+        self._tsc = tsc
+        self._limits = limits
+        self._layers: dict[str, Layered] = {}
+        self._table = HeaderTable(index)
+
+    def layer(self, language: str) -> Layered:
+        family = _FAMILIES.get(language, "")
+        found = self._layers.get(family)
+        if found is None:
+            spec = self._spec(family)
+            oracle = None if spec is None else LspOracle(spec, str(self.index.root), self._limits)
+            found = self._layers.setdefault(family, Layered(self.index, oracle))
+            if found.oracle is oracle and oracle is not None:
+                oracle.warm_up()
+        return found
+
+    def sync(self, path: str, text: str | None, language: str) -> None:
+        """An open document's text, or None when it is closed or has changed on disk."""
+        if language in _FAMILIES:
+            self.layer(language).sync(path, text)
+
+    def query(self, cursor: Cursor, deadline: Deadline) -> TypedHole:
+        began = time.perf_counter()
+        at = hole_at(cursor)
+        if at is None:
+            return TypedHole(None, reason="no hole")
+        questions = self.questions(at)
+        expected = questions.expected_type(deadline)
+        receiver = questions.receiver_type(deadline)
+        wanted = expected.value.text if expected.value else ""
+        told = questions.signature(deadline)
+        return TypedHole(
+            hole=at.hole,
+            expected_type=expected.value,
+            source=expected.source,
+            receiver_type=receiver.value,
+            members=questions.members(wanted, deadline),
+            signature=told,
+            types=questions.types(wanted or (receiver.value.text if receiver.value else ""), deadline),
+            headers=questions.headers(wanted, deadline),
+            reason=expected.reason,
+            elapsed_ms=(time.perf_counter() - began) * 1000,
+        )
+
+    def questions(self, at: HoleAt) -> Questions:
+        return Questions(at, self.layer(at.hole.language), self.index, self._table)
+
+    def close(self) -> None:
+        for layer in self._layers.values():
+            layer.close()
+
+    def _spec(self, family: str) -> LspSpec | None:
+        root = str(self.index.root)
+        if family == "python":
+            return python_spec(root)
+        return typescript_spec(root, self._tsc) if family == "typescript" else None
+
+
+class Questions:
+    """What can be asked about one hole; each answer costs only itself."""
+
+    def __init__(self, at: HoleAt, layer: Layered, index: WorkspaceIndex, table: HeaderTable) -> None:
+        self.at = at
+        self.hole = at.hole
+        self.layer = layer
+        self._index = index
+        self._table = table
+
+    @cached_property
+    def scope(self) -> Scope:
+        return Scope(self._index, self.hole.path, self.at.repair.parsed)
+
+    def expected_type(self, deadline: Deadline) -> Answer[TypeInfo]:
+        return self.layer.expected_type(self.hole, deadline)
+
+    def receiver_type(self, deadline: Deadline) -> Answer[TypeInfo]:
+        if self.hole.receiver is None:
+            return Answer(None, Source.FLOOR, "no receiver")
+        return self.layer.receiver_type(self.hole, deadline)
+
+    def members(self, wanted: str, deadline: Deadline) -> tuple[Member, ...]:
+        """Of the receiver, likeliest first; ``wanted`` is the expected type, if known."""
+        if self.hole.receiver is None:
+            return ()
+        found = self.layer.members(self.hole, deadline).value or ()
+        observed = self.layer.floor.observed(self.hole, deadline)
+        return rank_members(found, self.hole, observed, wanted, self._table.is_subtype)
+
+    def signature(self, deadline: Deadline) -> Signature | None:
+        """Of the call whose arguments hold the hole."""
+        if self.hole.callee is None:
+            return None
+        return next(iter(self.layer.signatures(self.hole, deadline).value or ()), None)
+
+    def types(self, wanted: str, deadline: Deadline) -> tuple[RelevantType, ...]:
+        return relevant_types(self.scope, wanted, deadline) if wanted else ()
+
+    def headers(self, wanted: str, deadline: Deadline) -> tuple[Header, ...]:
+        return relevant_headers(self._table, self.scope, self.hole, wanted, deadline) if wanted else ()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ def warm_engine(default_model_path: Path) -> Iterator[WarmEngine]:
             try:
                 while not socket.exists():
                     assert process.poll() is None, "the engine ended at its start; run `holefill doctor`"
+                    time.sleep(0.05)
                 engine = LocalEngine(LaunchOptions(str(default_model_path), runtime_dir=runtime))
                 engine.ensure()
                 engine.close()

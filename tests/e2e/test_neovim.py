@@ -15,6 +15,7 @@ NEOVIM = REPOSITORY / "vscode-extension" / "e2e" / "neovim" / "nvim"
 HOLEFILL = REPOSITORY / ".venv" / "bin" / "holefill"
 NAMESPACE = "nvim.lsp.inline_completion"
 PATIENCE_S = 120.0
+POLL_S = 0.05
 
 INIT = """\
 vim.lsp.config('holefill', {{cmd={{{holefill}, 'serve'}}, filetypes={{'python'}}, root_markers={{'inventory.py'}},
@@ -57,6 +58,7 @@ def until(what: str, holds: Callable[[], Any]) -> Any:
     while time.monotonic() < deadline:
         if value := holds():
             return value
+        time.sleep(POLL_S)
     raise AssertionError(f"not within {PATIENCE_S:.0f} s: {what}")
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,7 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
     while process.poll() is None:  # pytest-timeout bounds it
         if found := re.search(r"HTTP server listening on (http://\S+?)/?\s", log.read_text()):
             return found[1]
+        time.sleep(0.05)
     raise AssertionError(f"code-server ended:\n{log.read_text()}")
 
 

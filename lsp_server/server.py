@@ -27,7 +27,7 @@ from holefill.lsp_server.session import Session
 log = logging.getLogger(__name__)
 
 WORKERS = 4
-INVOKED_REPLY_MS = 20_000.0
+INVOKED_REPLY_MS = 60_000.0
 REPLY_SLACK_MS = 40.0
 """Between the completer's own deadline and an empty reply: postprocessing, and the way to the event loop."""
 

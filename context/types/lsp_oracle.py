@@ -64,7 +64,13 @@ class LspOracle:
         """Why there are no answers now: ``starting``, ``crashed``, ``gave up``, ``closed``; empty when ready."""
         return self._keeper.reason
 
+    @property
+    def child_pid(self) -> int | None:
+        session = self._keeper.session()
+        return None if session is None else session.child.pid
+
     def warm_up(self) -> None:
+        """Start the child, if it may be started and is not running; returns at once."""
         self._keeper.session()
 
     def sync(self, path: str, text: str | None, language: str = "") -> None:

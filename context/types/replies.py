@@ -15,6 +15,7 @@ from holefill.context.types.transport import Json
 _FENCE = re.compile(r"^```\w*\n(.*?)\n?```", re.S)
 _NAMED = re.compile(r"^(?:\([\w ]+\)|const|let|var|function)\s+[\w$.]+\??:\s*", re.S)
 """What TypeScript puts before a type: `(parameter) x: `, `const y: `."""
+_PROMISED = re.compile(r"^(.*) \| PromiseLike<\1>$")
 _UNKNOWN_PART = re.compile(r"\bUnknown\b|\b_HoleT\b|\b@Todo\b|\bDivergent\b")
 _UNKNOWN_WHOLE = frozenset({"Any", "object", "Never", "any", "unknown", "never", "{}", "T", "NoReturn", "error", "..."})
 _KINDS = {2: "method", 3: "function", 5: "field", 6: "variable", 7: "class", 9: "module", 10: "property", 20: "field"}
@@ -40,8 +41,9 @@ def hover_text(reply: Json) -> str:
 
 
 def plain_type(text: str) -> str:
-    """Type variables without the `@scope` that ty appends; white space of one kind."""
-    return re.sub(r"(?<=\w)@\w+", "", " ".join(text.split()))
+    """Without the `@scope` that ty appends to type variables, nor what TypeScript adds in async functions."""
+    plain = re.sub(r"(?<=\w)@\w+", "", " ".join(text.split()))
+    return _PROMISED.sub(r"\1", plain)
 
 
 def members(reply: Json) -> tuple[Member, ...]:

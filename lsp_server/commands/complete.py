@@ -27,7 +27,7 @@ LINES_AROUND = 8
 @click.argument("location", required=False, metavar="FILE:LINE:COL")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
 @click.option("--context", type=click.Choice(["on", "off"]), help="Repository context in the prompt (--example: on).")
-@click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1, 512))
+@click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1, 512), help="Length limit.")
 @click.option("--explain", is_flag=True, help="Also print the receipt: scores, tokens, what was left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option("--example", is_flag=True, help="Complete the example workspace, whose answer is in its other file.")

@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from holefill.kernels.grouped_linear import GroupedStack, stacked_linear
+
 log = logging.getLogger(__name__)
 
 CODE_MAX = 127
@@ -47,7 +49,7 @@ class RowQuantized:
         return self.codes[ids].float() * self.scales[ids, None]
 
 
-Weight = Tensor | RowQuantized
+Weight = Tensor | RowQuantized | GroupedStack
 LinearFunction = Callable[[Tensor], Tensor]
 
 
@@ -64,7 +66,7 @@ def quantize_rows(weight: Tensor) -> RowQuantized:
 
 def reference(x: Tensor, weight: Weight) -> Tensor:
     """The oracle: fp32 product with the dequantised codes; activations are not rounded."""
-    return F.linear(x, weight.dequantize() if isinstance(weight, RowQuantized) else weight)
+    return F.linear(x, weight if isinstance(weight, Tensor) else weight.dequantize())
 
 
 def rounding_bound(x: Tensor, weight: RowQuantized) -> Tensor:
@@ -74,7 +76,7 @@ def rounding_bound(x: Tensor, weight: RowQuantized) -> Tensor:
 
 
 def prepare_reference(weight: Weight) -> LinearFunction:
-    dense = weight.dequantize() if isinstance(weight, RowQuantized) else weight
+    dense = weight if isinstance(weight, Tensor) else weight.dequantize()
     return lambda x: F.linear(x, dense)
 
 
@@ -85,10 +87,18 @@ def prepare_torch(weight: Weight) -> LinearFunction:
     return _prepack(weight)
 
 
+def prepare_native(weight: Weight) -> LinearFunction:
+    """Group-quantised codes on the compiled kernels; computes on the caller's memory. Others: as ``torch`` does."""
+    if not isinstance(weight, GroupedStack):
+        return prepare_torch(weight)
+    return lambda x: stacked_linear(x, weight)
+
+
 # A back end is one row: how it turns a weight into a function of x.
 BACKENDS: Mapping[str, Callable[[Weight], LinearFunction]] = {
     "reference": prepare_reference,
     "torch": prepare_torch,
+    "native": prepare_native,
 }
 
 

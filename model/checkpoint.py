@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from holefill.kernels.grouped_linear import Grouped
 from holefill.model import config as model_config
 from holefill.model.config import FAMILIES, ModelConfig
 from holefill.model.errors import CheckpointError
@@ -111,6 +112,16 @@ class GgufSource:
         tensor = torch.from_numpy(values.astype("float32", copy=not values.flags.writeable))
         return self._half_split(tensor, name.rpartition(".")[2])
 
+    def grouped(self, name: str) -> Grouped | None:
+        from holefill.model.gguf_blocks import grouped_from_gguf
+
+        stored = self._tensors.get(file_name(name, GGUF_NAMES, "blk"))
+        if stored is None or len(stored.shape) != 2:
+            return None
+        rows = self._half_split(torch.from_numpy(stored.data), name.rpartition(".")[2])
+        size, out = (int(length) for length in stored.shape)
+        return grouped_from_gguf(rows.numpy(), stored.tensor_type, (out, size))
+
     def _half_split(self, rows: Tensor, leaf: str) -> Tensor:
         """Undo llama.cpp's permutation: per head, (pair, half) back to (half, pair)."""
         if leaf not in ("q", "k") or not FAMILIES[self.config.family].gguf_permuted:
@@ -141,6 +152,9 @@ class HuggingFaceSource:
             raise CheckpointError(f"{self._folder} has no tensor {key}; fetch the model again")
         tensor: Tensor = self._where[key].get_tensor(key)
         return tensor.float()
+
+    def grouped(self, name: str) -> None:
+        return None
 
     def _json(self, name: str) -> Any:
         path = self._folder / name

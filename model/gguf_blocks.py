@@ -43,7 +43,7 @@ def _half(blocks: Blocks, start: int) -> Halves:
 
 
 def _q8_0(blocks: Blocks) -> tuple[Codes, Halves, Halves | None]:
-    return blocks[:, :, 2:] ^ 128, _half(blocks, 0), None  # int8 + 128, as a change of the sign bit
+    return blocks[:, :, 2:] ^ np.uint8(128), _half(blocks, 0), None  # int8 + 128, as a change of the sign bit
 
 
 def _q5_0(blocks: Blocks) -> tuple[Codes, Halves, Halves | None]:

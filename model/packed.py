@@ -1,4 +1,4 @@
-"""The packed file: a checkpoint quantised once to int8 rows, then memory-mapped at every later start.
+"""The packed file: a checkpoint quantised once to the form this machine computes on, then memory-mapped.
 
 Layout: MAGIC · payload (each array at a multiple of the page size) · JSON index · index length (u64) · END.
 The index holds FORMAT_VERSION, the source's fingerprint, the config, every array's place and a checksum of the payload.
@@ -26,61 +26,62 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from holefill.kernels.quant_linear import RowQuantized, Weight, quantize_rows
+from holefill.kernels.quant_linear import Weight
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
 from holefill.model.errors import CheckpointError
-from holefill.model.weights import Progress, Slot, Source, Weights, read_slots, slots
+from holefill.model.forms import Form
+from holefill.model.weights import Progress, Slot, Source, Weights, each_slot, read_dense, slots
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it whenever the same source would give other bytes or an index of other meaning: layout, slots, rounding."""
 
 MAGIC, END = b"holefill packed\0", b"\0end of packed\0\0"
 ALIGNMENT = 4096  # pages: dropping one matrix never drops a part of its neighbour
 SAMPLE_BYTES = 1 << 20
 SUM_BYTES = 1 << 26
-DTYPES = {"int8": torch.int8, "float32": torch.float32}
+DTYPES = {"int8": torch.int8, "uint8": torch.uint8, "float32": torch.float32}
 
 T = TypeVar("T")
 
 
-def load_packed(path: Path, build: Callable[[Weights], T], progress: Progress | None = None) -> T:
+def load_packed(path: Path, form: Form, build: Callable[[Weights], T], progress: Progress | None = None) -> T:
     """``build`` gets weights mapped from the packed file, which is made first where it is missing or unusable.
 
-    After ``build`` has copied what it computes with, the mapped pages leave memory; rows of the embedding come back
-    as they are looked up. Raises CheckpointError when the source itself is unusable.
+    Where the form's back end copies what it computes with, the mapped pages leave memory after ``build``; rows of the
+    embedding come back as they are looked up. Raises CheckpointError when the source itself is unusable.
     """
     fingerprint = fingerprint_of(path)
-    for target in packed_paths(path):
-        mapped = PackedFile.open(target, fingerprint)
+    for target in packed_paths(path, form):
+        mapped = PackedFile.open(target, form, fingerprint)
         if mapped is not None:
             return mapped.use(build)
     source = open_checkpoint(path)
-    for target in packed_paths(path):
+    for target in packed_paths(path, form):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{target}.lock"):
-                mapped = PackedFile.open(target, fingerprint)  # another process may have just written it
+                mapped = PackedFile.open(target, form, fingerprint)  # another process may have just written it
                 if mapped is None:
-                    write_packed(target, source, fingerprint, progress)
-                    mapped = PackedFile.open(target, fingerprint)
+                    write_packed(target, form, source, fingerprint, progress)
+                    mapped = PackedFile.open(target, form, fingerprint)
         except OSError as error:
             log.warning("cannot write %s (%s)", target, error.strerror or error)
             continue
         if mapped is not None:
             return mapped.use(build)
     log.warning("no packed file could be kept: every start will quantise the model again")
-    return build(Weights(source.config, {slot.name: value for slot, value in _quantized(source, progress)}))
+    return build(Weights(source.config, {slot.name: value for slot, value in _quantized(form, source, progress)}))
 
 
-def packed_paths(path: Path) -> tuple[Path, Path]:
+def packed_paths(path: Path, form: Form) -> tuple[Path, Path]:
     """Where the packed file of a model may be, best first: beside the model, or in the user's cache folder."""
     path = path.resolve()
-    beside = path / "holefill.packed" if path.is_dir() else path.with_name(f"{path.name}.packed")
+    beside = path / f"holefill.{form.name}" if path.is_dir() else path.with_name(f"{path.name}.{form.name}")
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    return beside, user_cache_path("holefill") / "packed" / f"{path.name}-{digest}.packed"
+    return beside, user_cache_path("holefill") / "packed" / f"{path.name}-{digest}.{form.name}"
 
 
 def fingerprint_of(path: Path) -> str:
@@ -127,12 +128,14 @@ class _Passing(Mapping[str, Weight]):
 class PackedFile:
     """A mapped packed file whose index and checksum have been verified."""
 
-    def __init__(self, mapping: mmap.mmap, config: ModelConfig, arrays: dict[str, Tensor]) -> None:
-        self._mapping = mapping
-        self._weights = Weights(config, _Passing(mapping, dict(_by_slot(config, arrays))))
+    def __init__(self, mapping: mmap.mmap, form: Form, index: dict[str, Any]) -> None:
+        config = ModelConfig.from_json(index["config"])
+        by_slot = dict(_by_slot(mapping, form, config, index))
+        self._mapping, self._form = mapping, form
+        self._weights = Weights(config, _Passing(mapping, by_slot) if form.copies else by_slot)
 
     @classmethod
-    def open(cls, path: Path, fingerprint: str) -> PackedFile | None:
+    def open(cls, path: Path, form: Form, fingerprint: str) -> PackedFile | None:
         """None, with the reason logged, when the file is missing, damaged, or not made from this source."""
         try:
             with path.open("rb") as stream:
@@ -144,11 +147,9 @@ class PackedFile:
             index = _read_index(mapping)
             if index["fingerprint"] != fingerprint:
                 raise ValueError("it was made from another version of the model")
-            if _mapped_sum(mapping, index["end"]) != index["checksum"]:
+            if _mapped_sum(mapping, index["end"], drop=form.copies) != index["checksum"]:
                 raise ValueError("its checksum is wrong")
-            config = ModelConfig.from_json(index["config"])
-            arrays = {name: _mapped(mapping, *place) for name, place in index["arrays"].items()}
-            return cls(mapping, config, arrays)
+            return cls(mapping, form, index)
         except (ValueError, KeyError, TypeError, struct.error) as error:
             log.warning("packing %s again: %s", path, error)
             return None
@@ -157,15 +158,16 @@ class PackedFile:
         try:
             return build(self._weights)
         finally:
-            self._mapping.madvise(mmap.MADV_DONTNEED)
+            if self._form.copies:
+                self._mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def write_packed(path: Path, source: Source, fingerprint: str, progress: Progress | None = None) -> None:
+def write_packed(path: Path, form: Form, source: Source, fingerprint: str, progress: Progress | None = None) -> None:
     """Writes beside ``path`` and renames. Raises OSError; nothing is left behind then."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            _write(stream, source, fingerprint, progress)
+            _write(stream, form, source, fingerprint, progress)
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).replace(path)
@@ -174,12 +176,14 @@ def write_packed(path: Path, source: Source, fingerprint: str, progress: Progres
         raise
 
 
-def _quantized(source: Source, progress: Progress | None) -> Iterator[tuple[Slot, Weight]]:
-    for slot, tensor in read_slots(source, "packing the model (first start only)", progress):
-        yield slot, quantize_rows(tensor) if slot.is_matrix else tensor
+def _quantized(form: Form, source: Source, progress: Progress | None) -> Iterator[tuple[Slot, Weight]]:
+    def make(source: Source, slot: Slot) -> Weight:
+        return form.quantize(source, slot) if slot.is_matrix else read_dense(source, slot)
+
+    return each_slot(source, make, "packing the model (first start only)", progress)
 
 
-def _write(stream: BinaryIO, source: Source, fingerprint: str, progress: Progress | None) -> None:
+def _write(stream: BinaryIO, form: Form, source: Source, fingerprint: str, progress: Progress | None) -> None:
     places: dict[str, tuple[str, list[int], int]] = {}
     checksum = 0
 
@@ -194,11 +198,14 @@ def _write(stream: BinaryIO, source: Source, fingerprint: str, progress: Progres
         put(array.contiguous().numpy().tobytes())
 
     put(MAGIC)
-    for slot, value in _quantized(source, progress):
-        if isinstance(value, RowQuantized):
-            put_array(f"{slot.name}.codes", value.codes)
-            put_array(f"{slot.name}.scales", value.scales)
+    layouts: dict[str, Any] = {}
+    for slot, value in _quantized(form, source, progress):
+        if slot.is_matrix:
+            arrays, layouts[slot.name] = form.store(value)
+            for name, array in arrays.items():
+                put_array(f"{slot.name}.{name}", array)
         else:
+            assert isinstance(value, Tensor)
             put_array(slot.name, value)
     index = json.dumps(
         {
@@ -206,6 +213,7 @@ def _write(stream: BinaryIO, source: Source, fingerprint: str, progress: Progres
             "fingerprint": fingerprint,
             "config": source.config.to_json(),
             "arrays": places,
+            "layouts": layouts,
             "end": stream.tell(),
             "checksum": checksum,
         }
@@ -233,19 +241,24 @@ def _mapped(mapping: mmap.mmap, dtype: str, shape: list[int], offset: int) -> Te
     return torch.frombuffer(mapping, dtype=DTYPES[dtype], count=int(np.prod(shape)), offset=offset).view(shape)
 
 
-def _by_slot(config: ModelConfig, arrays: dict[str, Tensor]) -> Iterator[tuple[str, Weight]]:
+def _by_slot(
+    mapping: mmap.mmap, form: Form, config: ModelConfig, index: dict[str, Any]
+) -> Iterator[tuple[str, Weight]]:
+    arrays = {name: _mapped(mapping, *place) for name, place in index["arrays"].items()}
     for slot in slots(config):
         if slot.is_matrix:
-            yield slot.name, RowQuantized(arrays[f"{slot.name}.codes"], arrays[f"{slot.name}.scales"])
+            own = {name.rpartition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{slot.name}.")}
+            yield slot.name, form.restore(own, index["layouts"][slot.name])
         else:
             yield slot.name, arrays[slot.name].clone()
 
 
-def _mapped_sum(mapping: mmap.mmap, end: int) -> int:
+def _mapped_sum(mapping: mmap.mmap, end: int, *, drop: bool) -> int:
     total = 0
     for start in range(0, end, SUM_BYTES):
         total += _word_sum(np.frombuffer(mapping, np.uint8, min(SUM_BYTES, end - start), start))
-        mapping.madvise(mmap.MADV_DONTNEED)
+        if drop:
+            mapping.madvise(mmap.MADV_DONTNEED)
     return total % (1 << 64)
 
 

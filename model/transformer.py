@@ -15,14 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holefill.kernels.quant_linear import QuantLinear, RowQuantized, Weight
+from holefill.kernels.native_attention import native_attention, supports
+from holefill.kernels.quant_linear import QuantLinear, Weight
 from holefill.kernels.row_attention import KeyPart, attend, key_parts
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
+from holefill.model.forms import choose_form
 from holefill.model.kv.cache import KVCache
+from holefill.model.packed import load_packed
 from holefill.model.weights import Progress, Weights, load_dense
 
-WeightFormat = Literal["packed", "fp32", "bf16"]
+WeightFormat = Literal["packed", "native", "w8a8", "fp32", "bf16"]
 
 
 class Rope:
@@ -67,7 +70,9 @@ class Step:
     hidden: Tensor | None
     """bool [n, n] over the new rows, True = may not see; None when there is one."""
     parts: list[KeyPart]
-    """How attention cuts its sums; empty where it does not."""
+    """How torch attention cuts its sums; empty where it does not."""
+    native: bool
+    """Whether the compiled attention runs; its result for a row depends on nothing but what the row sees."""
 
 
 class Attention:
@@ -82,17 +87,28 @@ class Attention:
         self._o = QuantLinear(weights[f"{at}.o"], backend=backend)
 
     def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:
-        n, turned, hidden, parts = x.shape[0], self._heads + self._kv_heads, step.hidden, step.parts
+        n, turned = x.shape[0], self._heads + self._kv_heads
         qkv = self._qkv(x).view(n, turned + self._kv_heads, self._head_dim)
         qk = self._rope.rotate(qkv[:, :turned], step.tables)
         keys, values = cache.write(self._layer, qk[:, self._heads :].transpose(0, 1), qkv[:, turned:].transpose(0, 1))
+        q = qk[:, : self._heads]
+        if step.native:
+            out = native_attention(q, keys, values, step.hidden, self._head_dim**-0.5)
+        else:
+            out = self._attend(q, keys, values, step)
+        return self._o(out.reshape(n, -1).to(x.dtype))
+
+    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, step: Step) -> Tensor:
+        """[n, heads, head_dim] of torch products: on a GPU, and where the native kernel does not run."""
+        n = q.shape[0]
         # The heads that share a KV head become rows of one product: [kv_head, group · n, head_dim].
-        q = qk[:, : self._heads].mul(self._head_dim**-0.5).transpose(0, 1).reshape(self._kv_heads, -1, self._head_dim)
+        q = q.mul(self._head_dim**-0.5).transpose(0, 1).reshape(self._kv_heads, -1, self._head_dim)
         scores = torch.matmul(q.to(keys.dtype), keys.transpose(1, 2))
-        if hidden is not None:
-            scores.view(self._heads, n, -1)[..., -n:].masked_fill_(hidden, float("-inf"))
+        if step.hidden is not None:
+            scores.view(self._heads, n, -1)[..., -n:].masked_fill_(step.hidden, float("-inf"))
+        parts = step.parts
         out = attend(scores.float(), values, parts) if parts else torch.matmul(scores.softmax(dim=-1), values)
-        return self._o(out.view(self._heads, n, self._head_dim).transpose(0, 1).reshape(n, -1).to(x.dtype))
+        return out.view(self._heads, n, self._head_dim).transpose(0, 1)
 
 
 class Mlp:
@@ -128,6 +144,7 @@ class Transformer:
         self.config = weights.config
         self.device = torch.device(device)
         self.dtype = weights.vector("norm").dtype
+        self._native = backend == "native" and supports(self.config.head_dim)
         self._embed: Weight = weights["embed"]
         self._rope = Rope(self.config, self.device)
         self._blocks = [Block(weights, layer, self._rope, backend) for layer in range(self.config.layers)]
@@ -145,16 +162,16 @@ class Transformer:
     ) -> Transformer:
         """A GGUF file or a Hugging Face folder. Raises CheckpointError.
 
-        ``auto`` takes a CUDA device in bf16 where there is one. ``packed`` (int8, CPU) writes a packed file beside the
-        model the first time, or in the user's cache folder where that is not writable, and maps it afterwards.
+        ``auto`` takes a CUDA device in bf16 where there is one. On a CPU ``packed`` is ``native`` where its kernels run
+        fast and ``w8a8`` elsewhere; either writes a packed file beside the model the first time, or in the user's cache
+        folder where that is not writable, and maps it afterwards.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         target = torch.device(device)
-        if weights == "packed" and target.type == "cpu":
-            from holefill.model.packed import load_packed
-
-            return load_packed(path, lambda ready: cls(ready, device=target), progress)
+        if weights in ("packed", "native", "w8a8") and target.type == "cpu":
+            form = choose_form(None if weights == "packed" else weights)
+            return load_packed(path, form, lambda ready: cls(ready, device=target, backend=form.backend), progress)
         dtype = torch.float32 if weights == "fp32" else torch.bfloat16
         return cls(load_dense(open_checkpoint(path), dtype, target, progress), device=target)
 
@@ -186,9 +203,11 @@ class Transformer:
             hidden = tree_mask.to(device).logical_not()
         elif n > 1:
             hidden = torch.ones(n, n, dtype=torch.bool, device=device).triu_(1)
-        parts = key_parts(cache.length, positions) if device.type == "cpu" and self.dtype == torch.float32 else []
-        step = Step(self._rope.tables(positions.to(device)), hidden, parts)
-        x = self._embed.rows(ids) if isinstance(self._embed, RowQuantized) else self._embed[ids]
+        native = self._native and cache.keys.dtype == torch.float32
+        on_cpu = device.type == "cpu" and self.dtype == torch.float32
+        parts = key_parts(cache.length, positions) if on_cpu and not native else []
+        step = Step(self._rope.tables(positions.to(device)), hidden, parts, native)
+        x = self._embed[ids] if isinstance(self._embed, Tensor) else self._embed.rows(ids)
         for block in self._blocks:
             x = block(x, cache, step)
         cache.length += n

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from holefill.kernels.grouped_linear import Grouped
 from holefill.kernels.quant_linear import Weight
 from holefill.model.config import ModelConfig
 from holefill.model.errors import CheckpointError
@@ -18,6 +19,7 @@ Progress = Callable[[str, float], None]
 """What is being done, and the fraction of it that is done."""
 
 Shape = tuple[int, ...]
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class Source(Protocol):
         """The part of that name in fp32, rotary rows in half-split order. Raises CheckpointError."""
         ...
 
+    def grouped(self, name: str) -> Grouped | None:
+        """The same matrix in the file's own codes, or None when the native kernels have no format for them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -100,17 +106,24 @@ class Weights:
         return self.by_slot["embed" if self.config.tied_head else "head"]
 
 
-def read_slots(source: Source, label: str, progress: Progress | None) -> Iterator[tuple[Slot, Tensor]]:
-    """Each slot with its fp32 tensor, one at a time, so that no more than one is ever in memory."""
+def each_slot(
+    source: Source, make: Callable[[Source, Slot], W], label: str, progress: Progress | None
+) -> Iterator[tuple[Slot, W]]:
+    """Each slot with what ``make`` reads of it, one at a time, so that no more than one is ever in memory."""
     plan = list(slots(source.config))
     total = sum(math.prod(slot.shape) for slot in plan)
     done = 0
     for slot in plan:
-        parts = [_checked(source, part) for part in slot.parts]
-        yield slot, parts[0] if len(parts) == 1 else torch.cat(parts)
+        yield slot, make(source, slot)
         done += math.prod(slot.shape)
         if progress is not None:
             progress(label, done / total)
+
+
+def read_dense(source: Source, slot: Slot) -> Tensor:
+    """The parts of a slot in fp32, stacked by rows."""
+    parts = [_checked(source, part) for part in slot.parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _checked(source: Source, part: Part) -> Tensor:
@@ -125,6 +138,7 @@ def _checked(source: Source, part: Part) -> Tensor:
 def load_dense(source: Source, dtype: torch.dtype, device: torch.device, progress: Progress | None = None) -> Weights:
     """Unquantised weights: fp32 on a CPU for reference, bf16 on a GPU."""
     by_slot: dict[str, Weight] = {
-        slot.name: tensor.to(device, dtype) for slot, tensor in read_slots(source, "reading weights", progress)
+        slot.name: tensor.to(device, dtype)
+        for slot, tensor in each_slot(source, read_dense, "reading weights", progress)
     }
     return Weights(source.config, by_slot)

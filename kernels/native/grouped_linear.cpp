@@ -1,4 +1,4 @@
-// y = x Wᵀ for group-quantised weights, 4 to 8 bits a weight, int8 activations with one scale per row.
+// y = x Wᵀ for group-quantised weights, 4 to 8 bits a weight, int8 activations with one scale per group of a row.
 //
 // Layout of a weight ("packed", made by kernels/grouped_linear.py): tiles of 16 outputs; in a tile, groups of GROUP
 // inputs; in a group, in this order:
@@ -25,7 +25,7 @@ constexpr int kMaxRows = 8;
 struct Problem {
   const int8_t* x;        // [n, in] codes
   const int32_t* x_sums;  // [n, in / group] sums of the codes of a group
-  const float* x_scales;  // [n]
+  const float* x_scales;  // [n, in / group]
   const uint8_t* weight;  // [tiles][groups][group bytes]
   const float* bias;      // [out] or null
   float* y;               // [n, y_stride], out of them written
@@ -90,11 +90,15 @@ AVX512 void tile_rows_avx512(const Problem& p, int64_t tile, int64_t row) {
         sum[r] = _mm512_dpbusd_epi32(sum[r], codes, _mm512_set1_epi32(x));
       }
     }
-    for (int r = 0; r < ROWS; ++r) total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r]), scales, total[r]);
+    for (int r = 0; r < ROWS; ++r) {
+      const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(p.x_scales[(row + r) * groups + g]));
+      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r]), step, total[r]);
+    }
     if constexpr (AFFINE) {
       const __m512 mins = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 32)));
       for (int r = 0; r < ROWS; ++r) {
-        const auto x_sum = static_cast<float>(p.x_sums[(row + r) * groups + g]);
+        const int64_t at = (row + r) * groups + g;
+        const float x_sum = static_cast<float>(p.x_sums[at]) * p.x_scales[at];
         total[r] = _mm512_fmadd_ps(_mm512_set1_ps(x_sum), mins, total[r]);
       }
     }
@@ -102,10 +106,8 @@ AVX512 void tile_rows_avx512(const Problem& p, int64_t tile, int64_t row) {
   const int64_t first = tile * kTile;
   const auto lanes = static_cast<__mmask16>((1u << std::min<int64_t>(kTile, p.out - first)) - 1);
   const __m512 bias = p.bias ? _mm512_maskz_loadu_ps(lanes, p.bias + first) : _mm512_setzero_ps();
-  for (int r = 0; r < ROWS; ++r) {
-    const __m512 scale = _mm512_set1_ps(p.x_scales[row + r]);
-    _mm512_mask_storeu_ps(p.y + (row + r) * p.y_stride + first, lanes, _mm512_fmadd_ps(total[r], scale, bias));
-  }
+  for (int r = 0; r < ROWS; ++r)
+    _mm512_mask_storeu_ps(p.y + (row + r) * p.y_stride + first, lanes, _mm512_add_ps(total[r], bias));
 }
 
 // The same arithmetic without AVX512-VNNI: slower, kept so that every x86 machine gets the same format.
@@ -118,6 +120,7 @@ __attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Problem& p, in
   for (int64_t g = 0; g < groups; ++g, group += F::group_bytes) {
     const int8_t* x = p.x + row * p.in + g * GROUP;
     const int32_t x_sum = p.x_sums[row * groups + g];
+    const float x_scale = p.x_scales[row * groups + g];
     const uint8_t* low = group + F::header;
     const uint8_t* planes = low + F::low_bytes;
     int32_t sum[kTile];
@@ -142,13 +145,13 @@ __attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Problem& p, in
     if constexpr (AFFINE)
       for (int h = 0; h < 2; ++h) _mm256_storeu_ps(mins + 8 * h, _mm256_cvtph_ps(_mm_loadu_si128(halves + 2 + h)));
     for (int i = 0; i < kTile; ++i) {
-      total[i] = std::fma(static_cast<float>(sum[i]), scales[i], total[i]);
-      if constexpr (AFFINE) total[i] = std::fma(static_cast<float>(x_sum), mins[i], total[i]);
+      total[i] = std::fma(static_cast<float>(sum[i]), scales[i] * x_scale, total[i]);
+      if constexpr (AFFINE) total[i] = std::fma(static_cast<float>(x_sum) * x_scale, mins[i], total[i]);
     }
   }
   const int64_t first = tile * kTile;
   for (int64_t i = 0; i < std::min<int64_t>(kTile, p.out - first); ++i)
-    p.y[row * p.y_stride + first + i] = std::fma(total[i], p.x_scales[row], p.bias ? p.bias[first + i] : 0.0f);
+    p.y[row * p.y_stride + first + i] = total[i] + (p.bias ? p.bias[first + i] : 0.0f);
 }
 
 template <int BITS, int GROUP, bool AFFINE>
@@ -187,20 +190,20 @@ void run(const Problem& p, Isa isa, int threads) {
   }
 }
 
-// One scale per row: the largest magnitude becomes 127. Sums per group serve the offset or the minimum of a code.
-void quantize_row(const float* x, int64_t in, int group, int8_t* codes, int32_t* sums, float* scale) {
-  float peak = 0;
-  for (int64_t i = 0; i < in; ++i) peak = std::max(peak, std::fabs(x[i]));
-  *scale = peak / 127.0f;
-  const float inverse = peak > 0 ? 127.0f / peak : 0.0f;
-  for (int64_t g = 0; g < in / group; ++g) {
+// One scale per group of a row: its largest magnitude becomes 127. A sum serves the offset or the minimum of a code.
+// Rounding per group and not per row: a few activations of this model family are 100 times the others.
+void quantize_row(const float* x, int64_t in, int group, int8_t* codes, int32_t* sums, float* scales) {
+  for (int64_t g = 0; g < in / group; ++g, x += group, codes += group) {
+    float peak = 0;
+    for (int i = 0; i < group; ++i) peak = std::max(peak, std::fabs(x[i]));
+    const float inverse = peak > 0 ? 127.0f / peak : 0.0f;
     int32_t sum = 0;
-    for (int64_t i = g * group; i < (g + 1) * group; ++i) {
-      const auto code = static_cast<int8_t>(std::nearbyintf(x[i] * inverse));
-      codes[i] = code;
-      sum += code;
+    for (int i = 0; i < group; ++i) {
+      codes[i] = static_cast<int8_t>(std::nearbyintf(x[i] * inverse));
+      sum += codes[i];
     }
     sums[g] = sum;
+    scales[g] = peak / 127.0f;
   }
 }
 
@@ -242,13 +245,13 @@ extern "C" {
 
 int holefill_isa() { return detect(); }
 
-// x [n, in] float; codes [n, in], sums [n, in / group] and scales [n] are the caller's scratch. 0 on success.
+// x [n, in] float; codes [n, in], sums and scales [n, in / group] are the caller's scratch. 0 on success.
 int holefill_grouped_linear(const float* x, int64_t n, int64_t in, const uint8_t* weight, int64_t out, const float* bias,
                             int bits, int group, int affine, int8_t* codes, int32_t* sums, float* scales, float* y,
                             int64_t y_stride, int isa, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && n > 1)
   for (int64_t row = 0; row < n; ++row)
-    quantize_row(x + row * in, in, group, codes + row * in, sums + row * (in / group), scales + row);
+    quantize_row(x + row * in, in, group, codes + row * in, sums + row * (in / group), scales + row * (in / group));
   const Problem p{codes, sums, scales, weight, bias, y, n, in, out, y_stride};
   const Isa chosen = static_cast<Isa>(isa);
   if (bits == 4 && group == 32 && affine) run<4, 32, true>(p, chosen, threads);

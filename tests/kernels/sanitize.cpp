@@ -23,7 +23,7 @@ int main() {
           const int64_t in = 96, groups = in / c.group, tiles = (out + 15) / 16, quads = c.group / 4;
           const int64_t low = c.bits == 8 ? quads * 64 : quads / 2 * 64, planes = c.bits == 8 ? 0 : c.bits - 4;
           std::vector<uint8_t> weight(tiles * groups * (32 * (1 + c.affine) + low + planes * quads * 8), 0x11);
-          std::vector<float> x(n * in, 0.5f), bias(out, 1.0f), y(n * out), scales(n), rows(in);
+          std::vector<float> x(n * in, 0.5f), bias(out, 1.0f), y(n * out), scales(n * groups), rows(in);
           std::vector<int8_t> codes(n * in);
           std::vector<int32_t> sums(n * groups);
           const int status = holefill_grouped_linear(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group,

@@ -39,10 +39,11 @@ def make(bits: int, group: int, affine: bool, out: int, size: int, seed: int = 0
 
 
 def oracle(x: torch.Tensor, weight: Grouped) -> torch.Tensor:
-    """The same activations rounded to int8, then exact: what is left to the kernel is fp32 summation."""
-    step = x.abs().amax(dim=1, keepdim=True) / 127
-    rounded = torch.round(x * (127 / x.abs().amax(dim=1, keepdim=True))).double()
-    return (rounded @ weight.dequantize().double().T) * step
+    """The same activations rounded to int8 by group, then exact: what is left to the kernel is fp32 summation."""
+    groups = x.view(x.shape[0], -1, weight.group)
+    peak = groups.abs().amax(dim=2, keepdim=True)
+    rounded = torch.round(groups * torch.where(peak > 0, 127 / peak, 0)).double() * peak.double() / 127
+    return rounded.view(x.shape) @ weight.dequantize().double().T
 
 
 def tolerance(x: torch.Tensor, weight: Grouped) -> torch.Tensor:

@@ -62,6 +62,9 @@ class Speculator(Protocol):
     def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
         """What came of the last proposal; ``logits`` is [len(tree), vocab]."""
 
+    def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
+        """What the model expects after each of these prompt tokens; ``logits`` is [len(ids), vocab]."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
@@ -177,7 +180,7 @@ class Engine(Generic[C]):
             yield from self._decode(job, slot)
             return
         if finish is None:
-            self._extend(slot, job.ids[slot.cache.length : -1])
+            self._extend(job, slot, job.ids[slot.cache.length : -1])
         yield job.answer.last(finish or FinishReason.LENGTH, job.timing())
 
     def check(self, request: GenerateRequest) -> None:
@@ -206,14 +209,19 @@ class Engine(Generic[C]):
             if self._give_way(job):
                 slot = self._prefixes.take(job.ids)
                 continue
-            self._extend(slot, job.ids[slot.cache.length : slot.cache.length + self._options.prefill_chunk])
+            self._extend(job, slot, job.ids[slot.cache.length : slot.cache.length + self._options.prefill_chunk])
         return slot
 
-    def _extend(self, slot: Slot[C], ids: list[int]) -> None:
-        """Rows without logits."""
-        if ids:
-            self._transformer.forward(torch.tensor(ids), slot.cache, logit_rows=torch.tensor([], dtype=torch.long))
-            slot.ids += ids
+    def _extend(self, job: _Job, slot: Slot[C], ids: list[int]) -> None:
+        """Rows without logits; in idle time (a background job) with: drafters learn from them, for 30 % more work."""
+        if not ids:
+            return
+        learner = self._speculator if job.request.background else None
+        rows = torch.arange(len(ids)) if learner is not None else torch.tensor([], dtype=torch.long)
+        logits = self._transformer.forward(torch.tensor(ids), slot.cache, logit_rows=rows)
+        slot.ids += ids
+        if learner is not None:
+            learner.learn(ids, logits)
 
     def _give_way(self, job: _Job) -> bool:
         """A background job lets waiting interactive ones compute; True when it did, and must take its slot anew."""

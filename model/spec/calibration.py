@@ -105,10 +105,9 @@ class Calibration:
 
     def record(self, evidences: Sequence[Evidence], hit: bool) -> None:
         """The parent of a node was committed; ``hit``: so was the node."""
-        best = max(self.single(evidence) for evidence in evidences)
-        self._joint.setdefault(_joint_key(evidences, best), _Count()).add(hit)
-        for evidence in evidences:
-            single = self.single(evidence)
+        singles = [self.single(evidence) for evidence in evidences]
+        self._joint.setdefault(_joint_key(evidences, max(singles)), _Count()).add(hit)
+        for evidence, single in zip(evidences, singles, strict=True):
             self.reliability_by_source.setdefault(evidence.source, Reliability()).add(single, hit)
             self._single.setdefault(bucket(evidence), _Count()).add(hit)
 

@@ -23,7 +23,7 @@ from holefill.model.spec.tree import DraftTree
 from holefill.model.spec.verify import Verdict
 
 MAX_DEPTH = 10
-CANDIDATES = 24
+CANDIDATES = 16
 """Nodes each drafter offers; the tree that is verified is chosen among all of them."""
 BUFFERS = 4
 KEPT_TEXTS = 128
@@ -71,6 +71,7 @@ class TreeSpeculator:
         self._known = 0
         self._context = DraftContext([], 0, BufferIndex())
         self._fused = build.FusedNode(0, {}, [])
+        self._proposed: DraftTree | None = None
         self.calibration = Calibration()
         self.tally = Tally()
 
@@ -84,27 +85,32 @@ class TreeSpeculator:
             trees += drafter.propose(self._context, CANDIDATES, min(MAX_DEPTH, budget))
         self._fused = build.fuse(trees, self.calibration)
         if self._fixed_nodes is not None:
-            return build.select(self._fused, CostCurve.flat(), min(budget, self._fixed_nodes))
-        return build.select(self._fused, self._cost, budget, self._token_ms)
+            self._proposed = build.select(self._fused, CostCurve.flat(), min(budget, self._fixed_nodes))
+        else:
+            self._proposed = build.select(self._fused, self._cost, budget, self._token_ms)
+        return self._proposed
 
     def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
         """Learn from every node the target has judged; ``logits`` [len(tree), vocab] are unmasked."""
+        if tree is not self._proposed:  # the engine had no room for drafts
+            return
         context = self._context
-        values, indices = top_k(logits, WIDTH)
         # The root may be a marker (the hole's); what follows it follows the text before the hole.
         root = context.text[-1] if context.text else context.root
-        top = TopTokens(
-            (root, *tree.token[1:]),
-            indices.cpu().numpy().astype(np.int32),
-            values.float().softmax(-1).cpu().numpy(),
-        )
+        top = _top_tokens((root, *tree.token[1:]), logits)
         self._count(tree, verdict)
         build.observe(self._fused, verdict.tokens, self.calibration)
         context.text += verdict.tokens
         context.buffer.commit(verdict.tokens)
         self._known += len(verdict.tokens)
         for drafter in self._drafters.values():
-            drafter.observe(context, verdict.tokens, top)
+            drafter.observe(context, top)
+
+    def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
+        """What the target expects after each token of a prompt; ``logits`` [len(ids), vocab]."""
+        top = _top_tokens(tuple(ids), logits)
+        for drafter in self._drafters.values():
+            drafter.learn_top(top)
 
     def index_repository(self, documents: Sequence[Sequence[int]]) -> None:
         """Token ids of the repository's files, for the automaton drafter. They shape drafts, never answers."""
@@ -160,3 +166,8 @@ class TreeSpeculator:
                 tally.accepted_by_source[evidence.source] = tally.accepted_by_source.get(evidence.source, 0) + 1
         spent = self._cost(len(tree)) / len(verdict.tokens)
         self._token_ms = min(MEMORY * self._token_ms + (1 - MEMORY) * spent, self._cost(1))
+
+
+def _top_tokens(tokens: tuple[int, ...], logits: torch.Tensor) -> TopTokens:
+    values, indices = top_k(logits, WIDTH)
+    return TopTokens(tokens, indices.cpu().numpy().astype(np.int32), values.float().softmax(-1).cpu().numpy())

@@ -102,8 +102,11 @@ def best_first(
     budget: int,
     max_depth: int,
     source: str,
+    floor: float = 0.0,
 ) -> DraftTree:
     """The ``budget`` nodes of largest path product (DySpec's heap; with exact p it is the optimal tree).
+
+    None below ``floor``: no device verifies a node that cheaply.
 
     ``successors`` returns the possible next tokens, most probable first. A node enters the heap only when its more
     probable sibling leaves it, so the work is O(budget log budget), whatever the branching.
@@ -114,7 +117,7 @@ def best_first(
 
     def push(parent: int, rank: int, options: Sequence[Successor[State]], value: float) -> None:
         nonlocal pushed
-        if rank < len(options):
+        if rank < len(options) and value * options[rank].p >= floor:
             pushed += 1
             heappush(heap, (-value * options[rank].p, pushed, parent, rank, options, value))
 

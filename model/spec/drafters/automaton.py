@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import nlargest
 
-from holefill.model.spec.drafters.drafter import DraftContext, Scope, TopTokens
+from holefill.model.spec.drafters.drafter import FLOOR, DraftContext, Scope, TopTokens
 from holefill.model.spec.suffix_array import SuffixArray
 from holefill.model.spec.suffix_automaton import SuffixAutomaton
 from holefill.model.spec.tree import DraftTree, Successor, best_first
@@ -45,6 +45,7 @@ class AutomatonDrafter:
                 budget=budget,
                 max_depth=max_depth,
                 source=BUFFER,
+                floor=FLOOR,
             )
         ]
         repository = self._repository
@@ -57,6 +58,7 @@ class AutomatonDrafter:
                     budget=budget,
                     max_depth=max_depth,
                     source=REPOSITORY,
+                    floor=FLOOR,
                 )
             )
         return trees
@@ -64,7 +66,10 @@ class AutomatonDrafter:
     def learn_text(self, tokens: Sequence[int]) -> None:
         """The buffer index belongs to the request; nothing to keep here."""
 
-    def observe(self, context: DraftContext, committed: Sequence[int], top: TopTokens) -> None:
+    def learn_top(self, top: TopTokens) -> None:
+        """Learns from text only."""
+
+    def observe(self, context: DraftContext, top: TopTokens) -> None:
         """The buffer index is extended by its owner, the request."""
 
     def reset(self, scope: Scope) -> None:

@@ -13,6 +13,9 @@ import numpy.typing as npt
 from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.tree import DraftTree
 
+FLOOR = 0.02
+"""Path products below this are not proposed: on a CPU a node pays from about 0.1."""
+
 
 class Scope(StrEnum):
     """How much a drafter forgets."""
@@ -57,8 +60,12 @@ class Drafter(Protocol):
         """Text that is there already: a prompt's new part, a repository file."""
         ...
 
-    def observe(self, context: DraftContext, committed: Sequence[int], top: TopTokens) -> None:
-        """After a verification; ``context.text`` already ends with ``committed``. ``top`` is in tree order."""
+    def learn_top(self, top: TopTokens) -> None:
+        """What the target expects after tokens of a prompt."""
+        ...
+
+    def observe(self, context: DraftContext, top: TopTokens) -> None:
+        """After a verification; ``context.text`` ends with what it committed. ``top`` is in tree order."""
         ...
 
     def reset(self, scope: Scope) -> None: ...

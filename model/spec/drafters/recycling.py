@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from holefill.model.spec.drafters.drafter import DraftContext, Scope, TopTokens
+from holefill.model.spec.drafters.drafter import FLOOR, DraftContext, Scope, TopTokens
 from holefill.model.spec.tree import DraftTree, Successor, best_first
 
 WIDTH = 8
@@ -23,16 +23,27 @@ class RecyclingDrafter:
 
     def propose(self, context: DraftContext, budget: int, max_depth: int) -> list[DraftTree]:
         start = context.text[-1] if context.text else context.root
-        return [best_first(context.root, start, self._successors, budget=budget, max_depth=max_depth, source=self.name)]
+        return [
+            best_first(
+                context.root,
+                start,
+                self._successors,
+                budget=budget,
+                max_depth=max_depth,
+                source=self.name,
+                floor=FLOOR,
+            )
+        ]
 
     def learn_text(self, tokens: Sequence[int]) -> None:
         """Learns from the target's distributions only; text is the other drafters' matter."""
 
-    def observe(self, context: DraftContext, committed: Sequence[int], top: TopTokens) -> None:
-        """Rejected nodes teach too: what follows a token is worth knowing wherever it was asked.
+    def observe(self, context: DraftContext, top: TopTokens) -> None:
+        """Rejected nodes teach too: what follows a token is worth knowing wherever it was asked."""
+        self.learn_top(top)
 
-        Of duplicated tokens the last in tree order wins (numpy's rule for repeated indices), so runs are repeatable.
-        """
+    def learn_top(self, top: TopTokens) -> None:
+        """Of duplicated tokens the last wins (numpy's rule for repeated indices), so runs are repeatable."""
         rows = list(top.tokens)
         self._ids[rows] = top.ids
         self._p[rows] = top.p

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from holefill.model.spec.drafters.drafter import DraftContext, Scope, TopTokens
+from holefill.model.spec.drafters.drafter import FLOOR, DraftContext, Scope, TopTokens
 from holefill.model.spec.tree import DraftTree, Successor, best_first
 
 SUCCESSORS = 12
@@ -62,13 +62,26 @@ class TrigramDrafter:
         if len(context.text) < 2:
             return []
         start = (context.text[-2], context.text[-1])
-        return [best_first(context.root, start, self._successors, budget=budget, max_depth=max_depth, source=self.name)]
+        return [
+            best_first(
+                context.root,
+                start,
+                self._successors,
+                budget=budget,
+                max_depth=max_depth,
+                source=self.name,
+                floor=FLOOR,
+            )
+        ]
 
     def learn_text(self, tokens: Sequence[int]) -> None:
         """Each occurrence counts as one reinforcement window would: 1/12 of the cap is a habit, not a rule."""
         self._reinforce(tokens, REINFORCEMENT * WINDOW / 2)
 
-    def observe(self, context: DraftContext, committed: Sequence[int], top: TopTokens) -> None:
+    def learn_top(self, top: TopTokens) -> None:
+        """Learns from text only."""
+
+    def observe(self, context: DraftContext, top: TopTokens) -> None:
         self._reinforce(context.text[-WINDOW:], REINFORCEMENT)
 
     def reset(self, scope: Scope) -> None:

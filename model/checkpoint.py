@@ -118,7 +118,8 @@ class GgufSource:
         stored = self._tensors.get(file_name(name, GGUF_NAMES, "blk"))
         if stored is None or len(stored.shape) != 2:
             return None
-        rows = self._half_split(torch.from_numpy(stored.data), name.rpartition(".")[2])
+        data = stored.data if stored.data.flags.writeable else stored.data.copy()
+        rows = self._half_split(torch.from_numpy(data), name.rpartition(".")[2])
         size, out = (int(length) for length in stored.shape)
         return grouped_from_gguf(rows.numpy(), stored.tensor_type, (out, size))
 

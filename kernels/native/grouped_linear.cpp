@@ -23,9 +23,10 @@ constexpr int kTile = 16;
 constexpr int kMaxRows = 8;
 
 struct Problem {
-  const int8_t* x;        // [n, in] codes
-  const int32_t* x_sums;  // [n, in / group] sums of the codes of a group
-  const float* x_scales;  // [n, in / group]
+  // Activations lie in blocks of up to 8 rows, the rows of a block interleaved, so that the inner loop walks one pointer.
+  const int8_t* x;        // codes: [blocks][in / 4][rows of the block][4]
+  const int32_t* x_sums;  // of the codes of a group, times −offset: [blocks][in / group][rows of the block]
+  const float* x_scales;  // like x_sums
   const uint8_t* weight;  // [tiles][groups][group bytes]
   const float* bias;      // [out] or null
   float* y;               // [n, y_stride], out of them written
@@ -70,38 +71,42 @@ AVX512 void tile_rows_avx512(const Problem& p, int64_t tile, int64_t row) {
   using F = Format<BITS, GROUP, AFFINE>;
   const int64_t groups = p.in / GROUP;
   const uint8_t* group = p.weight + tile * groups * F::group_bytes;
+  const int8_t* x = p.x + row * p.in;
+  const int32_t* x_sums = p.x_sums + row * groups;
+  const float* x_scales = p.x_scales + row * groups;
   __m512 total[ROWS];
   for (int r = 0; r < ROWS; ++r) total[r] = _mm512_setzero_ps();
-  for (int64_t g = 0; g < groups; ++g, group += F::group_bytes) {
+  for (int64_t g = 0; g < groups; ++g) {
     const __m512 scales = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group)));
     const uint8_t* low = group + F::header;
     const uint8_t* planes = low + F::low_bytes;
     __m512i sum[ROWS];
-    for (int r = 0; r < ROWS; ++r) {
-      const int32_t x_sum = F::offset ? p.x_sums[(row + r) * groups + g] * -F::offset : 0;
-      sum[r] = _mm512_set1_epi32(x_sum);
-    }
+    for (int r = 0; r < ROWS; ++r) sum[r] = AFFINE ? _mm512_setzero_si512() : _mm512_set1_epi32(x_sums[r]);
 #pragma GCC unroll 16
     for (int j = 0; j < F::quads; ++j) {
       const __m512i codes = quad_codes<BITS, GROUP, AFFINE>(low, planes, j);
+#pragma GCC unroll 8
       for (int r = 0; r < ROWS; ++r) {
-        int32_t x;
-        std::memcpy(&x, p.x + (row + r) * p.in + g * GROUP + j * 4, 4);
-        sum[r] = _mm512_dpbusd_epi32(sum[r], codes, _mm512_set1_epi32(x));
+        int32_t quad;
+        std::memcpy(&quad, x + (j * ROWS + r) * 4, 4);
+        sum[r] = _mm512_dpbusd_epi32(sum[r], codes, _mm512_set1_epi32(quad));
       }
     }
     for (int r = 0; r < ROWS; ++r) {
-      const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(p.x_scales[(row + r) * groups + g]));
+      const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(x_scales[r]));
       total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r]), step, total[r]);
     }
     if constexpr (AFFINE) {
       const __m512 mins = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 32)));
       for (int r = 0; r < ROWS; ++r) {
-        const int64_t at = (row + r) * groups + g;
-        const float x_sum = static_cast<float>(p.x_sums[at]) * p.x_scales[at];
+        const float x_sum = static_cast<float>(x_sums[r]) * x_scales[r];
         total[r] = _mm512_fmadd_ps(_mm512_set1_ps(x_sum), mins, total[r]);
       }
     }
+    group += F::group_bytes;
+    x += GROUP * ROWS;
+    x_sums += ROWS;
+    x_scales += ROWS;
   }
   const int64_t first = tile * kTile;
   const auto lanes = static_cast<__mmask16>((1u << std::min<int64_t>(kTile, p.out - first)) - 1);
@@ -115,16 +120,17 @@ template <int BITS, int GROUP, bool AFFINE>
 __attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Problem& p, int64_t tile, int64_t row) {
   using F = Format<BITS, GROUP, AFFINE>;
   const int64_t groups = p.in / GROUP;
+  const int64_t block = row / kMaxRows * kMaxRows, rows = std::min<int64_t>(kMaxRows, p.n - block), lane = row - block;
   const uint8_t* group = p.weight + tile * groups * F::group_bytes;
   float total[kTile] = {};
   for (int64_t g = 0; g < groups; ++g, group += F::group_bytes) {
-    const int8_t* x = p.x + row * p.in + g * GROUP;
-    const int32_t x_sum = p.x_sums[row * groups + g];
-    const float x_scale = p.x_scales[row * groups + g];
+    const int8_t* x = p.x + block * p.in + (g * F::quads * rows + lane) * 4;
+    const int32_t x_sum = p.x_sums[block * groups + g * rows + lane];
+    const float x_scale = p.x_scales[block * groups + g * rows + lane];
     const uint8_t* low = group + F::header;
     const uint8_t* planes = low + F::low_bytes;
     int32_t sum[kTile];
-    for (int& lane : sum) lane = -F::offset * x_sum;
+    for (int& start : sum) start = AFFINE ? 0 : x_sum;
     for (int j = 0; j < F::quads; ++j) {
       for (int i = 0; i < 64; ++i) {
         int code;
@@ -136,7 +142,7 @@ __attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Problem& p, in
           for (int plane = 0; plane < F::planes; ++plane)
             code += ((planes[plane * F::plane_bytes + j * 8 + i / 8] >> (i % 8)) & 1) << (4 + plane);
         }
-        sum[i / 4] += code * x[j * 4 + i % 4];
+        sum[i / 4] += code * x[j * rows * 4 + i % 4];
       }
     }
     float scales[kTile], mins[kTile] = {};
@@ -192,18 +198,24 @@ void run(const Problem& p, Isa isa, int threads) {
 
 // One scale per group of a row: its largest magnitude becomes 127. A sum serves the offset or the minimum of a code.
 // Rounding per group and not per row: a few activations of this model family are 100 times the others.
-void quantize_row(const float* x, int64_t in, int group, int8_t* codes, int32_t* sums, float* scales) {
-  for (int64_t g = 0; g < in / group; ++g, x += group, codes += group) {
+void quantize_row(const float* x, int64_t n, int64_t in, int64_t row, int group, int offset, int8_t* codes, int32_t* sums,
+                  float* scales) {
+  const int64_t block = row / kMaxRows * kMaxRows, rows = std::min<int64_t>(kMaxRows, n - block), lane = row - block;
+  const int64_t groups = in / group;
+  x += row * in;
+  codes += block * in + lane * 4;
+  for (int64_t g = 0; g < groups; ++g, x += group) {
     float peak = 0;
     for (int i = 0; i < group; ++i) peak = std::max(peak, std::fabs(x[i]));
     const float inverse = peak > 0 ? 127.0f / peak : 0.0f;
     int32_t sum = 0;
-    for (int i = 0; i < group; ++i) {
-      codes[i] = static_cast<int8_t>(std::nearbyintf(x[i] * inverse));
-      sum += codes[i];
-    }
-    sums[g] = sum;
-    scales[g] = peak / 127.0f;
+    for (int i = 0; i < group; i += 4, codes += rows * 4)
+      for (int k = 0; k < 4; ++k) {
+        codes[k] = static_cast<int8_t>(std::nearbyintf(x[i + k] * inverse));
+        sum += codes[k];
+      }
+    sums[block * groups + g * rows + lane] = sum * -offset;
+    scales[block * groups + g * rows + lane] = peak / 127.0f;
   }
 }
 
@@ -251,7 +263,7 @@ int holefill_grouped_linear(const float* x, int64_t n, int64_t in, const uint8_t
                             int64_t y_stride, int isa, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && n > 1)
   for (int64_t row = 0; row < n; ++row)
-    quantize_row(x + row * in, in, group, codes + row * in, sums + row * (in / group), scales + row * (in / group));
+    quantize_row(x, n, in, row, group, affine ? -1 : 1 << (bits - 1), codes, sums, scales);
   const Problem p{codes, sums, scales, weight, bias, y, n, in, out, y_stride};
   const Isa chosen = static_cast<Isa>(isa);
   if (bits == 4 && group == 32 && affine) run<4, 32, true>(p, chosen, threads);

@@ -38,13 +38,13 @@ def reserve(shelf: Shelf, quantity: int) -> None:
 
 def add(a: int, b: int) -> int:
     \"\"\"Return the sum of a and b.\"\"\"
-    \n
+    return a \n
 
 def subtract(a: int, b: int) -> int:
     \"\"\"Return the difference of a and b.\"\"\"
     return a - b
 """
-"""The hole is the end of line 10."""
+"""Line 10 lacks one key: a single keystroke makes a single request, so no earlier ghost text is in the way."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ try {
     await page.screenshot({ path: session.screenshot });
     await page.keyboard.press("Tab");
     await page.waitForFunction(() => document.querySelector('[class*="ghost-text-decoration"]') === null);
+    await page.waitForSelector(".tab.active.dirty");
     await page.keyboard.press("Control+S");
     await page.waitForFunction(() => document.querySelector(".tab.active.dirty") === null);
     console.log(JSON.stringify({ ghost, status: await bar.innerText() }));

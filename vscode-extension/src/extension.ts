@@ -62,7 +62,7 @@ class Extension {
         });
         try {
             await client.start();
-            if (this.status.state === "starting") this.show({ state: "ready", message: "" });
+            if (this.status.state === "starting") this.show({ state: "idle", message: "" });
         } catch (error) {
             const message = startFailure(command, error);
             this.show({ state: "error", message });

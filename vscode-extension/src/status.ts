@@ -25,6 +25,7 @@ function looks(status: ServerStatus): Record<string, { text: string; hint: strin
     const percent = typeof status.percent === "number" ? ` ${String(Math.floor(status.percent))}%` : "";
     return {
         starting: { text: "$(sync~spin) holefill", hint: "The server and its model are starting." },
+        idle: { text: "holefill", hint: "The model loads when the first file is opened." },
         ready: { text: "$(check) holefill", hint: "Suggestions appear as you type; Tab accepts." },
         thinking: { text: "$(loading~spin) holefill", hint: "A suggestion is being computed." },
         downloading: {

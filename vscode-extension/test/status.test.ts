@@ -11,7 +11,7 @@ describe("status bar", () => {
         const error = barItem({ state: "error", message: "no such model" });
         expect(error.warn).toBe(true);
         expect(error.tooltip).toMatch(/^no such model\n\n.*holefill doctor/s);
-        for (const state of ["starting", "ready", "thinking", "downloading", "off"]) {
+        for (const state of ["starting", "idle", "ready", "thinking", "downloading", "off"]) {
             expect(barItem({ state, message: "" }).warn).toBe(false);
         }
     });

@@ -17,8 +17,8 @@ DEPTH = 32
 class SuffixArray:
     """A suffix array of the *reversed* text: a suffix of the context is then a prefix of the query.
 
-    8 bytes per token, where the automaton takes 500: 1 M tokens sort in about 1.5 s on one core and a query takes
-    20–100 µs.
+    8 bytes per token, where the automaton takes 450. 918 k tokens of four repositories: sorted in 0.5 s, a query takes
+    30–60 µs (one Zen 5 core).
     """
 
     def __init__(self, documents: Sequence[Sequence[int]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os.path import commonprefix
+from itertools import takewhile
 
 from holefill.evaluation.metrics.exact_match import code_lines
 
@@ -10,7 +10,8 @@ from holefill.evaluation.metrics.exact_match import code_lines
 def prefix_kept(prediction: str, target: str) -> float:
     """Share of the shown text, from its start, that the user would have kept (0–1); nothing shown, nothing kept."""
     shown = prediction.strip()
-    return len(commonprefix([shown, target.strip()])) / len(shown) if shown else 0.0
+    kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(shown, target.strip(), strict=False)))
+    return kept / len(shown) if shown else 0.0
 
 
 def persistence(prediction: str, target: str) -> float:

@@ -8,6 +8,7 @@ only, so accuracy against length is the effective context length of model, forma
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 from holefill.evaluation.cases import Case, CaseSet, Published
@@ -17,7 +18,7 @@ LENGTHS = (512, 1024, 2048, 4096, 8192)
 DEPTHS = (1, 2, 3, 5)
 REPEATS = 4
 _CHARS_PER_TOKEN = 3.0
-_WORDS = "amber cedar cobalt coral fern hazel indigo ivory lilac mauve ochre olive pearl sable slate teal umber".split()
+_WORDS = ("amber", "cedar", "cobalt", "coral", "fern", "hazel", "indigo", "ivory", "lilac", "mauve", "ochre", "olive")
 
 
 def load(data: Path, selection: tuple[str, ...], seed: int) -> CaseSet:
@@ -57,7 +58,7 @@ def _chain(generator: random.Random, value: str, depth: int) -> list[Published]:
     """The definition, then one alias of it per step."""
     numbers = generator.sample(range(100, 1000), depth)
     links = [Published(f'KEY_{numbers[0]} = "{value}"\n', f"store_{numbers[0]}.py")]
-    for before, number in zip(numbers, numbers[1:], strict=False):
+    for before, number in pairwise(numbers):
         links.append(
             Published(f"import store_{before}\n\nKEY_{number} = store_{before}.KEY_{before}\n", f"store_{number}.py")
         )

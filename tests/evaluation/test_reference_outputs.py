@@ -18,8 +18,8 @@ from holefill.evaluation.suites import cceval
 @dataclass(frozen=True, slots=True)
 class Result:
     postprocessed: str
-    exactMatch: bool
-    editSimilarity: float
+    exactMatch: bool  # noqa: N815 — the published field names
+    editSimilarity: float  # noqa: N815
 
 
 @dataclass(frozen=True, slots=True)

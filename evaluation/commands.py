@@ -1,0 +1,213 @@
+"""``holefill eval``: one command per suite, generated from the suites' TOML, and tools for saved runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from holefill.context.errors import ContextError
+from holefill.evaluation.cases import Case, CaseSet, DataError, sample
+from holefill.evaluation.evaluate import evaluate as evaluate_tasks
+from holefill.evaluation.evaluate import tasks_of
+from holefill.evaluation.records import Record, RunHeader, RunWriter
+from holefill.evaluation.runner import System, commit_name, load_system, model_sha256
+from holefill.evaluation.sandbox import network_note
+from holefill.evaluation.suites.loaders import LOADERS
+from holefill.evaluation.suites.registry import Suite, load_suites
+from holefill.evaluation.summary import last_line, pair, paired_json, summarise
+from holefill.evaluation.terminal import print_last_line, print_paired, print_summary, progress_bar
+from holefill.evaluation.workspaces import Workspaces
+from holefill.model.errors import ModelError
+
+CONTEXTS = ("off", "on", "both", "rg1", "oracle")
+_ARMS = {"both": ("off", "on")}
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The command line of a suite, parsed."""
+
+    limit: int | None
+    seed: int
+    model: str
+    context: str
+    engine_url: str | None
+    output: Path | None
+    as_json: bool
+    resume: bool
+
+
+def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -> None:
+    """Runs, saves and prints; Ctrl-C ends the run early and still prints what there is."""
+    cases = sample(case_set.cases, options.limit, options.seed)
+    if not cases:
+        raise DataError("no case matches: look at --repos and --data")
+    if suite.execute and network_note():
+        click.echo(f"note: {network_note()}", err=True)
+    began = time.monotonic()
+    system = _load(options)
+    workspaces = Workspaces(case_set.workspaces)
+    header = _header(suite, options, system, data)
+    path = _output(suite, options)
+    try:
+        with RunWriter(path, header, options.resume) as writer:
+            records, whole = _run(suite, system, workspaces, writer, cases, options)
+    finally:
+        workspaces.close()
+        system.close()
+    _print(header, records, path, options, time.monotonic() - began, whole)
+
+
+def _run(
+    suite: Suite,
+    system: System,
+    workspaces: Workspaces,
+    writer: RunWriter,
+    cases: tuple[Case, ...],
+    options: RunOptions,
+) -> tuple[list[Record], bool]:
+    """Records of this and the resumed run, and whether every case was reached."""
+    tasks = tasks_of(cases, arms(options.context))
+    wanted = {(task.case.id, task.context) for task in tasks}
+    records = [record for record in writer.done if (record.id, record.context) in wanted]
+    finished = {(record.id, record.context) for record in records}
+    left = [task for task in tasks if (task.case.id, task.context) not in finished]
+    with progress_bar() as bar:
+        row = bar.add_task(suite.name, total=len(tasks), completed=len(records))
+        try:
+            for record in evaluate_tasks(suite, system, workspaces, left):
+                writer.add(record)
+                records.append(record)
+                bar.advance(row)
+        except KeyboardInterrupt:
+            return records, False
+    return records, True
+
+
+def _print(
+    header: RunHeader, records: list[Record], path: Path, options: RunOptions, seconds: float, whole: bool
+) -> None:
+    summaries = [summarise(records, context, options.seed) for context in arms(options.context)]
+    result = last_line(header, summaries[-1], seconds)
+    result["partial"] = not whole
+    result["run"] = str(path)
+    if len(summaries) > 1:
+        split = [[record for record in records if record.context == s.context] for s in summaries]
+        differences = pair(split[0], split[1], options.seed)
+        result["arms"] = {s.context: s.overall.as_json() for s in summaries}
+        result["paired"] = paired_json(differences)
+    if not options.as_json:
+        for summary in summaries:
+            print_summary(header, summary)
+        if len(summaries) > 1:
+            print_paired(summaries[0].context, summaries[1].context, differences)
+        click.echo(f"every case: {path}" + ("" if whole else "  (interrupted: --resume goes on)"))
+    print_last_line(result)
+
+
+def arms(context: str) -> tuple[str, ...]:
+    return _ARMS.get(context, (context,))
+
+
+def _load(options: RunOptions) -> System:
+    try:
+        with progress_bar() as bar:
+            row = bar.add_task("loading the model", total=100)
+            return load_system(
+                options.model, options.engine_url, lambda _, share: bar.update(row, completed=int(100 * share))
+            )
+    except (ModelError, ContextError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _header(suite: Suite, options: RunOptions, system: System, data: str) -> RunHeader:
+    return RunHeader(
+        suite=suite.name,
+        suite_version=suite.version,
+        model=system.model or options.model,
+        context=options.context,
+        seed=options.seed,
+        limit=options.limit,
+        device=system.device,
+        commit=commit_name(),
+        model_sha256=model_sha256(options.model),
+        data=data,
+    )
+
+
+def _output(suite: Suite, options: RunOptions) -> Path:
+    folder = options.output or Path("eval-runs")
+    limit = "" if options.limit is None else f"-n{options.limit}"
+    return folder / f"{suite.name}-{Path(options.model).name}-{options.context}-s{options.seed}{limit}.jsonl"
+
+
+def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """The options every suite shares, with the suite's own defaults."""
+    options = [
+        click.option("--limit", type=click.IntRange(min=1), help="Run this many cases, balanced, drawn by --seed."),
+        click.option("--seed", default=0, show_default=True, help="Of the sample and the intervals."),
+        click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder."),
+        click.option(
+            "--context",
+            type=click.Choice(CONTEXTS),
+            default=suite.default_context,
+            show_default=True,
+            help="Repository context in the prompt; rg1 and oracle: the chunks a benchmark published; both: paired.",
+        ),
+        click.option("--engine-url", help="An engine or OpenAI-compatible server; --model then names its tokenizer."),
+        click.option(
+            "--output",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder for the run's JSONL file.  [default: eval-runs]",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the last line only."),
+        click.option("--resume", is_flag=True, help="Go on with the saved run of the same settings."),
+    ]
+
+    def add(command: click.decorators.FC) -> click.decorators.FC:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def suite_command(suite: Suite) -> click.Command:
+    def run(data: Path | None, repos: str, **given: object) -> None:
+        names = tuple(name for name in repos.split(",") if name)
+        options = RunOptions(**given)  # type: ignore[arg-type]  # click has checked every value
+        case_set = LOADERS[suite.loader](data or Path(), names, options.seed)
+        run_suite(suite, case_set, options, str(data or ""))
+
+    run = run_options(suite)(run)
+    run = click.option(
+        "--repos", default="", metavar="NAME,…", help="Only these repositories, languages or kinds of the suite."
+    )(run)
+    run = click.option(
+        "--data",
+        type=click.Path(exists=True, path_type=Path),
+        required=suite.needs_data,
+        help="Folder of the evaluation data, or one of its files.",
+    )(run)
+    return click.command(name=suite.name, help=suite.title + ".", short_help=suite.title)(run)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def evaluate() -> None:
+    """Measure completions: public benchmarks, commit replay, your own repository.
+
+    Every suite ends in one line of JSON; percentages are 0–100 and come with 95 % intervals.
+    """
+
+
+def _add_commands() -> None:
+    for suite in load_suites().values():
+        if suite.loader != "cases":
+            evaluate.add_command(suite_command(suite))
+
+
+_add_commands()

@@ -1,0 +1,120 @@
+"""Run cases through the completer and score them: one ``Record`` per case and arm, broken cases included."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from holefill.evaluation.cases import Case
+from holefill.evaluation.cuts import CUTS, Cut
+from holefill.evaluation.metrics.exact_match import exact_match
+from holefill.evaluation.metrics.pass_at_k import pass_at_k
+from holefill.evaluation.metrics.table import MEASURES, Gold
+from holefill.evaluation.records import Record, UsedItem
+from holefill.evaluation.runner import System, completer_for, recording, request_for
+from holefill.evaluation.sandbox import run_program
+from holefill.evaluation.suites.registry import Suite
+from holefill.evaluation.workspaces import Workspaces
+from holefill.lsp_server.completion import Completion, Reason
+from holefill.model.cancel import CancelToken
+from holefill.model.request import FinishReason
+
+_LOG = logging.getLogger(__name__)
+_BROKEN = frozenset({Reason.ENGINE_ERROR, Reason.MODEL_LOADING})
+
+
+class BrokenCaseError(Exception):
+    """The system gave no answer that could be scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    case: Case
+    context: str
+
+
+def tasks_of(cases: Sequence[Case], contexts: Sequence[str]) -> list[Task]:
+    """Arms of one case run one after the other, so that a cut-off run is still paired."""
+    return [Task(case, context) for case in cases for context in contexts]
+
+
+def evaluate(suite: Suite, system: System, workspaces: Workspaces, tasks: Sequence[Task]) -> Iterator[Record]:
+    cut = CUTS[suite.cut]()
+    for task in tasks:
+        try:
+            yield _run(suite, cut, system, workspaces, task)
+        except Exception as error:  # the boundary of one case: it is recorded, the run goes on
+            _LOG.debug("case %s failed", task.case.id, exc_info=True)
+            yield _record(task, error=f"{type(error).__name__}: {error}")
+
+
+def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: Task) -> Record:
+    case = task.case
+    with workspaces.around(case) as index:
+        backend = recording(system, lambda text: cut.complete(case, text))
+        completer = completer_for(system, suite.prompt, case, task.context, index, backend)
+        completion = completer.complete(request_for(case, None if index is None else index.root), CancelToken())
+    if completion.reason in _BROKEN:
+        raise BrokenCaseError(completion.receipt.note or completion.reason.value)
+    scores = score(suite, cut, case, backend.generated, completion)
+    return _record(task, completion, backend.generated, scores)
+
+
+def score(suite: Suite, cut: Cut, case: Case, generated: str, completion: Completion) -> dict[str, float]:
+    """The suite's measures on the officially cut text, and what the user would have seen."""
+    prediction = cut.cut(case, completion.text if suite.cut == "none" else generated)
+    gold = Gold(cut.target(case), case.language, case.cross_names, case.unseen_names)
+    values = {name: MEASURES[name](prediction, gold) for name in suite.measures}
+    scores = {name: value for name, value in values.items() if value is not None}
+    scores["em_untruncated"] = 100.0 * exact_match(completion.text, case.target)
+    scores["natural_stop"] = 100.0 * (completion.receipt.finish is FinishReason.STOP_TOKEN)
+    if suite.execute:
+        program = case.prefix + completion.text + case.suffix + "\n" + case.test
+        scores["pass_at_1"] = 100 * pass_at_k(1, int(run_program(program).passed), 1)
+    return scores
+
+
+def _record(
+    task: Task,
+    completion: Completion | None = None,
+    generated: str = "",
+    scores: dict[str, float] | None = None,
+    error: str = "",
+) -> Record:
+    case = task.case
+    receipt = completion.receipt if completion is not None else None
+    return Record(
+        id=case.id,
+        context=task.context,
+        language=case.language,
+        kind=case.kind,
+        repo=case.repo,
+        cross_file=case.cross_file,
+        length=case.length,
+        scores=scores or {},
+        shown=completion.text if completion is not None else "",
+        generated=generated,
+        target=case.target,
+        reason=completion.reason.value if completion is not None else "",
+        finish=receipt.finish.value if receipt is not None and receipt.finish is not None else "",
+        items=_items(completion),
+        prompt_tokens=receipt.prompt_tokens if receipt is not None else 0,
+        cached_tokens=receipt.timing.cached_tokens if receipt is not None else 0,
+        completion_tokens=receipt.timing.completion_tokens if receipt is not None else 0,
+        forwards=receipt.timing.forwards if receipt is not None else 0,
+        prefill_ms=receipt.timing.prefill_ms if receipt is not None else 0.0,
+        decode_ms=receipt.timing.decode_ms if receipt is not None else 0.0,
+        total_ms=receipt.stage_ms.get("total", 0.0) if receipt is not None else 0.0,
+        mean_logprob=receipt.mean_logprob if receipt is not None else None,
+        error=error,
+    )
+
+
+def _items(completion: Completion | None) -> tuple[UsedItem, ...]:
+    if completion is None:
+        return ()
+    return tuple(
+        UsedItem(item.source, tuple(span.path for span in item.spans) or item.symbol_ids, item.text)
+        for item in completion.receipt.pack.items
+    )

@@ -1,0 +1,91 @@
+"""One generation, two views: the product's answer, and the text an official metric needs.
+
+A benchmark's rule and the product's stop rule cut at different places (the product ends before a line of the suffix,
+CrossCodeEval at the first ``;``). The backend is asked with stop tokens and the token limit only; the product's own
+``StopRule`` then runs over the stream as the engine would run it, and decoding goes on until both views are complete.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from holefill.model.cancel import CancelToken
+from holefill.model.request import Backend, Chunk, FinishReason, GenerateRequest, StopSpec, Timing
+from holefill.model.stops import StopRule, StopState
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What has arrived, and the product's view of it."""
+
+    rule: StopRule
+    text: str = ""
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    product: StopState | None = None
+    """Set when the product's rule is complete; the counts below are from that moment."""
+    product_tokens: int = 0
+    product_at: float = 0.0
+    first_at: float = 0.0
+    finish: FinishReason | None = None
+    timing: Timing = field(default_factory=Timing)
+
+    def add(self, chunk: Chunk) -> None:
+        self.first_at = self.first_at or time.perf_counter()
+        self.text += chunk.text
+        self.ids.extend(chunk.token_ids)
+        self.logprobs.extend(chunk.logprobs)
+        self.finish = chunk.finish or self.finish
+        self.timing = chunk.timing or self.timing
+        if self.product is None:
+            state = self.rule.feed(chunk.text)
+            if chunk.finish is FinishReason.STOP_TOKEN and state.done is None:
+                state = self.rule.finish()
+            if state.done is not None or chunk.finish is not None:
+                self._settle(state)
+
+    def _settle(self, state: StopState) -> None:
+        self.product = state
+        self.product_tokens = len(self.ids)
+        self.product_at = time.perf_counter()
+
+    def answer(self) -> Chunk:
+        """What the engine would have answered under the request's own stop rule."""
+        assert self.product is not None
+        decode_ms = max(0.0, (self.product_at - self.first_at) * 1000)
+        timing = replace(self.timing, decode_ms=decode_ms)  # token and forward counts stay those of the whole stream
+        finish = self.product.done or self.finish or FinishReason.LENGTH
+        kept = self.product_tokens
+        return Chunk(self.product.text, tuple(self.ids[:kept]), tuple(self.logprobs[:kept]), finish, timing)
+
+
+class RecordingBackend:
+    """A ``Backend`` around another; serves one request at a time."""
+
+    def __init__(self, inner: Backend, complete: Callable[[str], bool]) -> None:
+        """``complete(text)``: whether the official rule needs no more text."""
+        self._inner = inner
+        self._complete = complete
+        self.generated = ""
+        """All text of the last request, uncut."""
+
+    @property
+    def model_name(self) -> str:
+        return self._inner.model_name
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        self.generated = ""
+        stream = _Stream(StopRule(request.stop))
+        enough = CancelToken()
+        cancel.on_cancel(enough.cancel)
+        for chunk in self._inner.generate(replace(request, stop=StopSpec()), enough):
+            stream.add(chunk)
+            self.generated = stream.text
+            if stream.product is not None and self._complete(stream.text):
+                enough.cancel()
+        yield stream.answer()

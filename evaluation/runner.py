@@ -1,0 +1,152 @@
+"""The system under test: backend, tokenizer and context → the ``Completer`` that the editor uses.
+
+The one file of this layer that knows how the product is wired.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from holefill.context.gather import Gatherer
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import CharOffset, Cursor, Item
+from holefill.context.provider import Deadline, Tokenizer
+from holefill.evaluation.cases import Case, DataError, Published
+from holefill.evaluation.recording import RecordingBackend
+from holefill.evaluation.suites.registry import PromptPolicy
+from holefill.lsp_server.completer import Completer
+from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Trigger
+from holefill.lsp_server.connect import RepositoryContext
+from holefill.model.request import Backend
+from holefill.model.serving.client import HttpBackend
+from holefill.model.store import ModelStore
+
+_PATIENCE_MS = 10_000.0
+"""Context is not raced against a keystroke here; the latency suite measures that."""
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """An engine and its tokenizer, whatever process the engine is in."""
+
+    backend: Backend
+    tokenizer: Tokenizer
+    device: str
+
+    @property
+    def model(self) -> str:
+        return self.backend.model_name
+
+    def close(self) -> None:
+        self.backend.close()
+
+
+Loaded = Callable[[str, float], None]
+"""Called with what is being done and the share that is done."""
+
+
+def load_system(model: str, engine_url: str | None, progress: Loaded | None = None) -> System:
+    """In-process, or over HTTP with the tokenizer of ``model``. Raises ``ModelError``."""
+    if engine_url is not None:
+        from holefill.model.tokenizer import Tokenizer as ModelTokenizer
+
+        tokenizer = ModelTokenizer.load(ModelStore.default().resolve(model))
+        url = engine_url.removeprefix("unix://")
+        backend = HttpBackend(uds=Path(url)) if url.startswith("/") else HttpBackend(url)
+        return System(backend, tokenizer, f"engine at {engine_url}")
+    from holefill.model.loading import load_engine  # torch: only where the engine is in this process
+
+    engine = load_engine(model, progress=progress)
+    return System(engine, engine.tokenizer, device_name())
+
+
+def completer_for(
+    system: System, policy: PromptPolicy, case: Case, context: str, index: WorkspaceIndex | None, backend: Backend
+) -> Completer:
+    """A fresh completer: neither a cached answer nor a sticky pack of an earlier case may serve this one."""
+    options = CompleterOptions(
+        prefix_tokens=policy.prefix_tokens,
+        suffix_tokens=policy.suffix_tokens,
+        context_tokens=0 if context == "off" else policy.context_tokens,
+        max_new_tokens=policy.max_new_tokens,
+        shape=policy.shape,
+        gather_ms=_PATIENCE_MS,
+    )
+    chunks = _published(case, context, index)
+    if chunks is not None:
+        return Completer(backend, system.tokenizer, options, Gatherer([PublishedProvider(chunks)], system.tokenizer))
+    return Completer(backend, system.tokenizer, options, RepositoryContext(lambda _: index, system.tokenizer))
+
+
+def _published(case: Case, context: str, index: WorkspaceIndex | None) -> tuple[Published, ...] | None:
+    """The benchmark's own chunks, where the arm asks for them or there is no repository to look into."""
+    if context == "off" or (context == "on" and index is not None):
+        return None
+    source = "rg1" if context == "on" else context
+    chunks = case.published.get(source)
+    if chunks is None and context != "on":
+        raise DataError(f"{case.id} has no published {source} context: use --context on or off")
+    return chunks or ()
+
+
+class PublishedProvider:
+    """A ``ContextProvider`` of the chunks a benchmark ships, best first."""
+
+    name = "published"
+
+    def __init__(self, chunks: tuple[Published, ...]) -> None:
+        self._chunks = chunks
+
+    def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
+        return [
+            Item(f"{chunk.path}\n{chunk.text}", self.name, symbol_ids=(f"{chunk.path}#{number}",), score=chunk.score)
+            for number, chunk in enumerate(self._chunks)
+        ]
+
+
+def request_for(case: Case, root: Path | None) -> CompletionRequest:
+    folder = root or Path("/nowhere")
+    cursor = Cursor(
+        path=str(folder / case.path),
+        text=case.prefix + case.suffix,
+        offset=CharOffset(len(case.prefix)),
+        language=case.language,
+        root=None if root is None else str(root),
+    )
+    return CompletionRequest(cursor, Trigger.INVOKED)
+
+
+def recording(system: System, complete: Callable[[str], bool]) -> RecordingBackend:
+    return RecordingBackend(system.backend, complete)
+
+
+def device_name() -> str:
+    """``cuda NVIDIA H100``, or ``cpu AMD EPYC (2 cores)``."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda {torch.cuda.get_device_name(0)}"
+    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.is_file() else []
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "cpu")
+    return f"cpu {name} ({len(os.sched_getaffinity(0))} cores)"
+
+
+def commit_name() -> str:
+    """Of the checkout this file is in, ``-dirty`` when it has changes; empty for an installed package."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return ""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def model_sha256(model: str) -> str:
+    """The pinned hash of a known model; empty for others."""
+    known = ModelStore.default().known.get(model)
+    return known.sha256 if known is not None else ""

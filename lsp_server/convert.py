@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlparse
 import cattrs
 from lsprotocol import types
 from pygls.protocol import default_converter
-from pygls.uris import to_fs_path
+from pygls.uris import from_fs_path, to_fs_path
 
 from holefill.context.items import CharOffset
 from holefill.lsp_server.completion import Completion, CompletionRequest, Trigger
@@ -35,6 +35,10 @@ def path_of(uri: str) -> str:
     return path if path is not None else unquote(urlparse(uri).path) or uri
 
 
+def uri_of(path: str) -> str:
+    return from_fs_path(path) or path
+
+
 def units(text: str, encoding: Encoding) -> int:
     """Length of ``text`` in the client's units."""
     if text.isascii() or encoding == types.PositionEncodingKind.Utf32:
@@ -53,6 +57,13 @@ def offset_at(text: str, position: types.Position, encoding: Encoding) -> CharOf
     if line.isascii() or encoding == types.PositionEncodingKind.Utf32:
         return CharOffset(start + min(position.character, len(line)))
     return CharOffset(start + _chars(line, position.character, encoding))
+
+
+def position_at(text: str, offset: int, encoding: Encoding) -> types.Position:
+    """The inverse of ``offset_at``, for places in files."""
+    before = text[:offset]
+    starts = [0, *(match.end() for match in _LINE_END.finditer(before))]
+    return types.Position(len(starts) - 1, units(before[starts[-1] :], encoding))
 
 
 def _chars(line: str, character: int, encoding: Encoding) -> int:

@@ -13,12 +13,14 @@ import platformdirs
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
+from holefill.context.items import Cursor
 from holefill.lsp_server import connect, convert
+from holefill.lsp_server.chat_lsp import ChatLsp
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import Completion, CompletionRequest, Reason, Trigger
 from holefill.lsp_server.config import Parsed, Settings
 from holefill.lsp_server.engine_link import EngineLink, Progress, Status
-from holefill.lsp_server.features import completion, documents, explain, inline_completion
+from holefill.lsp_server.features import completion, documents, explain, inline_completion, typed_holes
 from holefill.lsp_server.features import status as status_feature
 from holefill.lsp_server.indexes import Indexes
 from holefill.lsp_server.scheduling import Patience, Scheduler
@@ -47,8 +49,9 @@ class HolefillServer(LanguageServer):
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="holefill-complete")
         self.scheduler: Scheduler[Completion] = Scheduler(self._workers)
         self.indexes = Indexes(cache_dir, self._index_progress)
+        self.chat = ChatLsp(self.indexes.of)
         self.engine = EngineLink(self._connect, self._fetch, self._tell)
-        for feature in (documents, inline_completion, explain, status_feature):
+        for feature in (documents, inline_completion, explain, status_feature, typed_holes):
             feature.register(self)
 
     def initialize(self, params: types.InitializeParams, parsed: Parsed) -> None:
@@ -95,13 +98,17 @@ class HolefillServer(LanguageServer):
     def request_at(
         self, uri: str, position: types.Position, trigger: Trigger, selected: str | None = None
     ) -> CompletionRequest:
+        return self.request_for(self.session.cursor(uri, position), trigger, selected)
+
+    def request_for(self, cursor: Cursor, trigger: Trigger, selected: str | None = None) -> CompletionRequest:
         settings = self.session.settings
         due_ms = None if trigger is Trigger.INVOKED else float(settings.deadline_ms - settings.debounce_ms)
-        return CompletionRequest(self.session.cursor(uri, position), trigger, selected, due_ms)
+        return CompletionRequest(cursor, trigger, selected, due_ms)
 
     def stop(self) -> None:
         self.scheduler.cancel_all()
         self.indexes.stop()
+        self.chat.close()
         self.engine.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
 

@@ -63,6 +63,9 @@ class Session:
     def document(self, uri: str) -> Document | None:
         return self._documents.get(uri)
 
+    def documents(self) -> tuple[Document, ...]:
+        return tuple(self._documents.values())
+
     def root_of(self, path: str) -> str | None:
         return next((root for root in self.roots if PurePath(path).is_relative_to(root)), None)
 

@@ -66,6 +66,11 @@ class TypedHoles:
         if language in _FAMILIES:
             self.layer(language).sync(path, text)
 
+    def changed_on_disk(self, path: str) -> None:
+        """A file that no editor has open."""
+        for layer in self._layers.values():
+            layer.sync(path, None)
+
     def query(self, cursor: Cursor, deadline: Deadline) -> TypedHole:
         began = time.perf_counter()
         at = hole_at(cursor)
@@ -110,12 +115,12 @@ class Questions:
         self.at = at
         self.hole = at.hole
         self.layer = layer
-        self._index = index
+        self.index = index
         self._table = table
 
     @cached_property
     def scope(self) -> Scope:
-        return Scope(self._index, self.hole.path, self.at.repair.parsed)
+        return Scope(self.index, self.hole.path, self.at.repair.parsed)
 
     def expected_type(self, deadline: Deadline) -> Answer[TypeInfo]:
         return self.layer.expected_type(self.hole, deadline)

@@ -57,7 +57,9 @@ def register(server: HolefillServer) -> None:
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def files_changed(params: types.DidChangeWatchedFilesParams) -> None:
-        server.indexes.changed_on_disk([path_of(change.uri) for change in params.changes])
+        paths = [path_of(change.uri) for change in params.changes]
+        server.indexes.changed_on_disk(paths)
+        server.chat.changed_on_disk(paths)
 
     @server.feature(types.SHUTDOWN)
     def shutdown(params: None) -> None:

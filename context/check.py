@@ -1,0 +1,241 @@
+"""What is wrong with a fill that was not wrong before it, and what the right name would be.
+
+With a checker: its errors of the filled text, less those of the hole itself. Without: names, members and calls that the
+index proves wrong. Either way a problem is something the fill brought in, so nothing here judges the user's own code.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from holefill.context.index.records import Located
+from holefill.context.items import CharOffset, Cursor
+from holefill.context.provider import Deadline
+from holefill.context.syntax.languages import LANGUAGES
+from holefill.context.syntax.parsing import Parsed, encode, error_bytes, parse
+from holefill.context.syntax.repair import variants
+from holefill.context.types.fill_floor import FillFloor, Found, Kind
+from holefill.context.types.holes import HoleAt, hole_at
+from holefill.context.types.oracle import Diagnostic
+from holefill.context.types.scope import Scope
+from holefill.context.types.typed_holes import TypedHoles
+
+__all__ = ["Checked", "Kind", "Problem", "check"]
+
+_KINDS = {
+    "unresolved-reference": Kind.NAME,
+    "missing-attribute": Kind.MEMBER,
+    "unresolved-attribute": Kind.MEMBER,
+    "unresolved-import": Kind.IMPORT,
+    "unknown-argument": Kind.KEYWORD,
+    "parameter-already-assigned": Kind.KEYWORD,
+    "missing-argument": Kind.ARITY,
+    "too-many-positional-arguments": Kind.ARITY,
+    "positional-only-parameter-as-kwarg": Kind.KEYWORD,
+    "invalid-argument-type": Kind.TYPE,
+    "invalid-return-type": Kind.TYPE,
+    "invalid-assignment": Kind.TYPE,
+    "no-matching-overload": Kind.TYPE,
+    "unsupported-operator": Kind.TYPE,
+    "call-non-callable": Kind.TYPE,
+    "not-subscriptable": Kind.TYPE,
+    "not-iterable": Kind.TYPE,
+    "invalid-await": Kind.TYPE,
+    # TypeScript
+    "2304": Kind.NAME,
+    "2552": Kind.NAME,
+    "2339": Kind.MEMBER,
+    "2551": Kind.MEMBER,
+    "2305": Kind.IMPORT,
+    "2307": Kind.IMPORT,
+    "2554": Kind.ARITY,
+    "2555": Kind.ARITY,
+    "2345": Kind.TYPE,
+    "2322": Kind.TYPE,
+    "2353": Kind.KEYWORD,
+    "2561": Kind.KEYWORD,
+    "2349": Kind.TYPE,
+    "2740": Kind.TYPE,
+    "2741": Kind.TYPE,
+}
+"""Rules of the checkers that are errors for certain; the others are matters of taste or of unfinished code."""
+_HALF_KNOWN = re.compile(r"\bUnknown\b|\bSelf@|\bTodo\b|\bAny\b|found `object`|\w@\w")
+_EXCUSED = re.compile(r"#\s*(?:type|pyright|ty|mypy):\s*ignore|//\s*@ts-")
+_QUOTED = re.compile(r"[`'‘]([\w$.]+)[`'’]")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``start`` and ``end`` are characters of the filled text (prefix + fill + suffix)."""
+
+    kind: Kind
+    message: str
+    name: str
+    start: CharOffset
+    end: CharOffset
+    nearest: str = ""
+    """The right name that is spelled most alike."""
+    fix: str = ""
+    """The import statement that makes it right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    problems: tuple[Problem, ...] = ()
+    checked: bool = False
+    """A checker answered; False: the floor alone, which proves less."""
+    elapsed_ms: float = 0.0
+
+
+def check(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> Checked:
+    """Total. ``cursor.text`` is the text with the hole; the fill goes to its offset."""
+    began = time.perf_counter()
+    at = hole_at(cursor) if cursor.language in LANGUAGES else None
+    if at is None or not fill.strip():
+        return Checked()
+    filled = _Filled.best(cursor, fill, at)
+    if filled.errors > at.repair.errors:
+        start = CharOffset(cursor.offset)
+        problem = Problem(Kind.SYNTAX, "it cannot be parsed", "", start, CharOffset(start + len(fill)))
+        return Checked((problem,), False, (time.perf_counter() - began) * 1000)
+    floor = FillFloor(Scope(holes.index, cursor.path, filled.parsed), filled.parsed, filled.start, filled.end)
+    told = holes.layer(cursor.language).report(at.hole, filled.text, deadline)
+    if told.value is None:
+        found = [_from_floor(filled, one) for one in floor.problems()]
+    else:
+        found = [one for diagnostic in told.value if (one := _from_checker(filled, floor, diagnostic)) is not None]
+    problems = tuple(_explained(holes, cursor, problem) for problem in found)
+    return Checked(problems, told.value is not None, (time.perf_counter() - began) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    text: str
+    parsed: Parsed
+    start: int
+    end: int
+    """Of the fill, in bytes."""
+    errors: int
+
+    @classmethod
+    def best(cls, cursor: Cursor, fill: str, at: HoleAt) -> _Filled:
+        """With the closers that it still lacks, chosen as for the hole itself."""
+        plain = cursor.prefix + fill + cursor.suffix
+        end = cursor.offset + len(fill)
+        tails = ["", at.repair.inserted, *variants(cursor.language, plain, end)]
+        if fill.rstrip().endswith(":"):
+            tails.append(" pass")
+        found: _Filled | None = None
+        for tail in dict.fromkeys(tails):
+            text = plain[:end] + tail + plain[end:]
+            parsed = parse(cursor.language, text, at.repair.parsed if found is None else found.parsed)
+            start = len(encode(cursor.prefix))
+            one = cls(text, parsed, start, start + len(encode(fill)), error_bytes(parsed))
+            if found is None or one.errors < found.errors:
+                found = one
+            if found.errors <= at.repair.errors:
+                break
+        assert found is not None  # there is always the plain text
+        return found
+
+    def concerns(self, start: int, end: int) -> bool:
+        """From the line's start, where the target of an assignment or a call is, to the end of the fill.
+
+        Errors elsewhere come and go with what the checker makes of the unfinished text, not with the fill.
+        """
+        line = self.parsed.source.rfind(b"\n", 0, self.start) + 1
+        return start < self.end and end > line
+
+    def lines(self, start: int, end: int) -> str:
+        """The lines from one character to another, as a whole."""
+        last = self.text.find("\n", end)
+        return self.text[self.text.rfind("\n", 0, start) + 1 : len(self.text) if last < 0 else last]
+
+    def chars(self, byte: int) -> CharOffset:
+        return CharOffset(len(self.parsed.source[:byte].decode("utf-8", "replace")))
+
+    def bytes(self, offset: int) -> int:
+        return len(encode(self.text[:offset]))
+
+
+def _from_floor(filled: _Filled, found: Found) -> Problem:
+    start, end = filled.chars(found.start), filled.chars(found.end)
+    return Problem(found.kind, found.message, found.name, start, end, found.nearest)
+
+
+def _is_doubtful(kind: Kind, message: str) -> bool:
+    """The checker itself knows only half of what it complains about."""
+    return kind is Kind.TYPE and _HALF_KNOWN.search(message) is not None
+
+
+def _from_checker(filled: _Filled, floor: FillFloor, diagnostic: Diagnostic) -> Problem | None:
+    kind = _KINDS.get(diagnostic.code)
+    start, end = filled.bytes(diagnostic.start), filled.bytes(diagnostic.end)
+    if kind is None or not filled.concerns(start, end) or _is_doubtful(kind, diagnostic.message):
+        return None
+    if _EXCUSED.search(filled.lines(diagnostic.start, diagnostic.end)):
+        return None
+    node = floor.node_at(start, end)
+    spelled = filled.text[diagnostic.start : diagnostic.end]
+    quoted = _QUOTED.findall(diagnostic.message)
+    near, name = "", spelled if spelled.isidentifier() else ""
+    if kind is Kind.NAME:
+        near = floor.nearest_name(name)
+    elif kind is Kind.MEMBER and node is not None:
+        owner = node if node.type in ("attribute", "member_expression") else node.parent
+        name = quoted[-1] if quoted else name
+        if floor.stands_elsewhere(name):
+            return None  # the user's own code has it: made at run time, or a narrowing that the checker does not see
+        near = floor.nearest_member(owner) if owner is not None else ""
+    elif kind is Kind.KEYWORD and node is not None:
+        name = quoted[0] if quoted else name
+        near = floor.nearest_keyword(node, name)
+    elif quoted:
+        name = name or quoted[0]
+    return Problem(kind, diagnostic.message, name, diagnostic.start, diagnostic.end, near)
+
+
+def _explained(holes: TypedHoles, cursor: Cursor, problem: Problem) -> Problem:
+    """A name that exists elsewhere is one import away."""
+    if problem.kind is not Kind.NAME or not problem.name:
+        return problem
+    fix = next(_imports(holes, cursor, problem.name), "")
+    if not fix:
+        return problem
+    message = f"`{problem.name}` is not imported"
+    return Problem(Kind.IMPORT, message, problem.name, problem.start, problem.end, problem.nearest, fix)
+
+
+def _imports(holes: TypedHoles, cursor: Cursor, name: str) -> Iterator[str]:
+    index = holes.index
+    here = index.relative(cursor.path) or ""
+    known = [one for one in index.find(name) if one.symbol is not None and not one.symbol.parent and one.path != here]
+    if len(known) == 1:
+        yield from _import_of(known[0], here, index.paths(), name)
+    if cursor.language == "python" and name in sys.stdlib_module_names:
+        yield f"import {name}"
+
+
+def _import_of(located: Located, here: str, paths: tuple[str, ...], name: str) -> Iterator[str]:
+    stem, _, suffix = located.path.rpartition(".")
+    if suffix in ("py", "pyi"):
+        parts = stem.removesuffix("/__init__").split("/")
+        packages = {path.rpartition("/")[0] for path in paths if path.endswith(("/__init__.py", "/__init__.pyi"))}
+        root = len(parts) - 1
+        while root > 0 and "/".join(parts[:root]) in packages:
+            root -= 1
+        yield f"from {'.'.join(parts[root:])} import {name}"
+    elif suffix in ("ts", "tsx", "js", "jsx", "mts"):
+        yield f'import {{ {name} }} from "{_relative_module(stem, here)}";'
+
+
+def _relative_module(stem: str, here: str) -> str:
+    target, base = stem.split("/"), here.split("/")[:-1]
+    while target and base and target[0] == base[0]:
+        target, base = target[1:], base[1:]
+    path = "/".join([".."] * len(base) + target)
+    return path if path.startswith("..") else f"./{path}"

@@ -105,7 +105,8 @@ def check(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> C
     floor = FillFloor(Scope(holes.index, cursor.path, filled.parsed), filled.parsed, filled.start, filled.end)
     told = holes.layer(cursor.language).report(at.hole, filled.text, deadline)
     if told.value is None:
-        found = [_from_floor(filled, one) for one in floor.problems()]
+        proven = (_from_floor(filled, one) for one in floor.problems())
+        found = [one for one in proven if not _EXCUSED.search(filled.lines(one.start, one.end))]
     else:
         found = [one for diagnostic in told.value if (one := _from_checker(filled, floor, diagnostic)) is not None]
     problems = tuple(_explained(holes, cursor, problem) for problem in found)

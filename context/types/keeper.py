@@ -37,7 +37,7 @@ class Keeper(Generic[S]):
         self._start = start
         self._end = end
         self._limits = limits
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._session: S | None = None
         self._starting = False
         self._failures = 0
@@ -45,16 +45,16 @@ class Keeper(Generic[S]):
         self._closed = False
         self.reason = "starting"
 
-    def session(self) -> S | None:
-        """The ready session, or None (``reason`` says why) while one is started, if one may be."""
+    def session(self, wait_s: float = 0.0) -> S | None:
+        """The ready session; starts one if one may be, and waits so long for it. None: ``reason`` says why."""
         with self._lock:
-            if self._session is not None or self._closed or self._starting or self.given_up:
-                return self._session
-            if time.monotonic() < self._next_start:
-                return None
-            self._starting = True
-        threading.Thread(target=self._run, name=f"holefill-{self._name}", daemon=True).start()
-        return None
+            may_start = self._session is None and not self._closed and not self._starting and not self.given_up
+            if may_start and time.monotonic() >= self._next_start:
+                self._starting = True
+                threading.Thread(target=self._run, name=f"holefill-{self._name}", daemon=True).start()
+            if wait_s > 0:
+                self._lock.wait_for(lambda: not self._starting, wait_s)
+            return self._session
 
     @property
     def given_up(self) -> bool:
@@ -93,6 +93,7 @@ class Keeper(Generic[S]):
             late = self._closed
             if session is not None and not late:
                 self._session, self.reason = session, ""
+            self._lock.notify_all()
         if session is None:
             self.failed(None, problem)
         elif late:

@@ -201,7 +201,7 @@ class LspOracle:
 
     def _answer(self, ask: Callable[[Session], Answer[T]], deadline: Deadline) -> Answer[T]:
         began = time.perf_counter()
-        session = self._keeper.session()
+        session = self._keeper.session(deadline.remaining_ms() / 1000)
         if session is None:
             return Answer(None, Source.ORACLE, self._keeper.reason)
         if not self._lock.acquire(timeout=deadline.remaining_ms() / 1000):

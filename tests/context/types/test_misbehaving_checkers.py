@@ -139,6 +139,17 @@ def test_a_slow_child_costs_no_more_than_the_deadline_and_answers_the_next_key(s
     assert second.source is Source.HOVER
 
 
+def test_a_patient_first_question_waits_for_the_start(tmp_path: Path) -> None:
+    spec = python_spec(None, (sys.executable, "-S", str(FAKE), "good"))
+    assert spec is not None
+    oracle = LspOracle(spec, str(tmp_path), LIMITS)
+    try:
+        assert oracle.expected_type(hole(tmp_path), Deadline.after_ms(1)).reason == "starting"
+        assert oracle.expected_type(hole(tmp_path), Deadline.after_ms(10_000)).value is not None
+    finally:
+        oracle.close()
+
+
 def test_unknown_is_said_to_be_unknown(start, tmp_path: Path) -> None:
     layers = layered(start("unknown"), tmp_path)
     answer = layers.expected_type(hole(tmp_path, "unheard_of(▮)\n"), Deadline.after_ms(2000))

@@ -13,6 +13,7 @@ from typing import TypeVar
 import cattrs
 import click
 
+from holefill.evaluation.git import tree_files
 from holefill.evaluation.metrics.table import Gold
 
 
@@ -70,14 +71,18 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A snapshot of a repository, as a table of files or held in memory."""
+    """A snapshot of a repository: a table of files, texts in memory, or a commit of a git repository."""
 
     name: str
     source: Path | None = None
     texts: tuple[tuple[str, str], ...] = ()
+    repository: Path | None = None
+    commit: str = ""
 
     def files(self) -> tuple[tuple[str, str], ...]:
         """(path, text) of every file."""
+        if self.repository is not None:
+            return tuple(tree_files(self.repository, self.commit))
         if self.source is None:
             return self.texts
         return tuple((row.path, row.content) for row in read_rows(self.source, _FileRow))
@@ -132,10 +137,10 @@ def find_tables(data: Path, pattern: str) -> list[Path]:
 
 
 def write_cases(path: Path, case_set: CaseSet) -> None:
-    """Cases and the workspaces they need as one JSON Lines file."""
+    """Cases and their workspaces as one JSON Lines file; of a git repository only the commit's name is written."""
     with path.open("w", encoding="utf-8") as out:
         for workspace in case_set.workspaces.values():
-            stored = Workspace(workspace.name, None, workspace.files())
+            stored = workspace if workspace.repository else Workspace(workspace.name, None, workspace.files())
             out.write(json.dumps({"workspace": cattrs.unstructure(stored)}, ensure_ascii=False) + "\n")
         for case in case_set.cases:
             out.write(json.dumps({"case": cattrs.unstructure(case)}, ensure_ascii=False) + "\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
@@ -49,7 +51,7 @@ def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -
     if suite.execute and network_note():
         click.echo(f"note: {network_note()}", err=True)
     began = time.monotonic()
-    system = _load(options)
+    system = load(options)
     workspaces = Workspaces(case_set.workspaces)
     header = _header(suite, options, system, data)
     path = _output(suite, options)
@@ -113,7 +115,7 @@ def arms(context: str) -> tuple[str, ...]:
     return _ARMS.get(context, (context,))
 
 
-def _load(options: RunOptions) -> System:
+def load(options: RunOptions) -> System:
     try:
         with progress_bar() as bar:
             row = bar.add_task("loading the model", total=100)
@@ -140,7 +142,7 @@ def _header(suite: Suite, options: RunOptions, system: System, data: str) -> Run
 
 
 def _output(suite: Suite, options: RunOptions) -> Path:
-    folder = options.output or Path("eval-runs")
+    folder = options.output or Path("runs")
     limit = "" if options.limit is None else f"-n{options.limit}"
     return folder / f"{suite.name}-{Path(options.model).name}-{options.context}-s{options.seed}{limit}.jsonl"
 
@@ -162,7 +164,7 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
         click.option(
             "--output",
             type=click.Path(file_okay=False, path_type=Path),
-            help="Folder for the run's JSONL file.  [default: eval-runs]",
+            help="Folder for the run's JSONL file.  [default: runs]",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the last line only."),
         click.option("--resume", is_flag=True, help="Go on with the saved run of the same settings."),
@@ -196,18 +198,33 @@ def suite_command(suite: Suite) -> click.Command:
     return click.command(name=suite.name, help=suite.title + ".", short_help=suite.title)(run)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class EvaluateGroup(click.Group):
+    """Suites come from their TOML files; the other commands by name, imported when used."""
+
+    _others: ClassVar[dict[str, str]] = {
+        "compare": "saved_runs",
+        "show": "saved_runs",
+        "report": "saved_runs",
+        "repo": "own_commands",
+        "typed-holes": "own_commands",
+        "latency": "own_commands",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*load_suites(), *self._others})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (module := self._others.get(cmd_name)) is not None:
+            command = getattr(importlib.import_module(f"holefill.evaluation.{module}"), cmd_name.replace("-", "_"))
+            assert isinstance(command, click.Command)
+            return command
+        suite = load_suites().get(cmd_name)
+        return None if suite is None else suite_command(suite)
+
+
+@click.group(cls=EvaluateGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def evaluate() -> None:
     """Measure completions: public benchmarks, commit replay, your own repository.
 
     Every suite ends in one line of JSON; percentages are 0–100 and come with 95 % intervals.
     """
-
-
-def _add_commands() -> None:
-    for suite in load_suites().values():
-        if suite.loader != "cases":
-            evaluate.add_command(suite_command(suite))
-
-
-_add_commands()

@@ -14,7 +14,7 @@ from pathlib import Path
 from holefill.context.gather import Gatherer
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor, Item
-from holefill.context.provider import Deadline, Tokenizer
+from holefill.context.provider import Deadline
 from holefill.evaluation.cases import Case, DataError, Published
 from holefill.evaluation.recording import RecordingBackend
 from holefill.evaluation.suites.registry import PromptPolicy
@@ -24,6 +24,7 @@ from holefill.lsp_server.connect import RepositoryContext
 from holefill.model.request import Backend
 from holefill.model.serving.client import HttpBackend
 from holefill.model.store import ModelStore
+from holefill.model.tokenizer import Tokenizer as ModelTokenizer
 
 _PATIENCE_MS = 10_000.0
 """Context is not raced against a keystroke here; the latency suite measures that."""
@@ -35,7 +36,7 @@ class System:
     """An engine and its tokenizer, whatever process the engine is in."""
 
     backend: Backend
-    tokenizer: Tokenizer
+    tokenizer: ModelTokenizer
     device: str
 
     @property
@@ -53,8 +54,6 @@ Loaded = Callable[[str, float], None]
 def load_system(model: str, engine_url: str | None, progress: Loaded | None = None) -> System:
     """In-process, or over HTTP with the tokenizer of ``model``. Raises ``ModelError``."""
     if engine_url is not None:
-        from holefill.model.tokenizer import Tokenizer as ModelTokenizer
-
         tokenizer = ModelTokenizer.load(ModelStore.default().resolve(model))
         url = engine_url.removeprefix("unix://")
         backend = HttpBackend(uds=Path(url)) if url.startswith("/") else HttpBackend(url)
@@ -129,8 +128,10 @@ def device_name() -> str:
     """``cuda NVIDIA H100``, or ``cpu AMD EPYC (2 cores)``."""
     import torch
 
-    if torch.cuda.is_available():
-        return f"cuda {torch.cuda.get_device_name(0)}"
+    return f"cuda {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else cpu_name()
+
+
+def cpu_name() -> str:
     lines = _CPUINFO.read_text().splitlines() if _CPUINFO.is_file() else []
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "cpu")
     return f"cpu {name} ({len(os.sched_getaffinity(0))} cores)"

@@ -24,7 +24,8 @@ _PROCESSES = 32
 _START_S = 2.0  # of the interpreter, on a busy machine; not the program's
 _BOOTSTRAP = f"""
 import resource, sys
-for limit, value in (("AS", {_MEMORY_BYTES}), ("FSIZE", {_FILE_BYTES}), ("CORE", 0), ("NPROC", {_PROCESSES}), ("CPU", %d)):
+limits = dict(AS={_MEMORY_BYTES}, FSIZE={_FILE_BYTES}, CORE=0, NPROC={_PROCESSES}, CPU=%d)
+for limit, value in limits.items():
     resource.setrlimit(getattr(resource, "RLIMIT_" + limit), (value, value))
 with open(sys.argv[1], encoding="utf-8") as file:
     code = compile(file.read(), "program.py", "exec")

@@ -1,0 +1,70 @@
+"""Keystroke replay: type the answer of a case one character at a time and time every key.
+
+Each key waits for the answer to the one before, as a slow typist's would; the first key of a case meets a cold cache
+and is reported apart (the product prefills when a document opens).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from holefill.context.items import CharOffset
+from holefill.evaluation.cases import Case
+from holefill.evaluation.metrics.latency import EDITOR_WINDOW_MS, in_window_share, percentile
+from holefill.evaluation.runner import System, request_for
+from holefill.lsp_server.completer import Completer
+from holefill.lsp_server.completion import CompleterOptions, Reason, Trigger
+from holefill.model.cancel import CancelToken
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    case: str
+    number: int
+    """0 is the cold one."""
+    ms: float
+    prefilled: int
+    """Prompt tokens that went through the model; 0 when an earlier answer served."""
+    reason: str
+
+
+def replay_keys(
+    system: System, cases: Sequence[Case], keys_per_case: int, options: CompleterOptions | None = None
+) -> Iterator[Key]:
+    options = options or CompleterOptions()
+    for case in cases:
+        completer = Completer(system.backend, system.tokenizer, options)
+        for number in range(min(keys_per_case, len(case.target)) + 1):
+            yield _press(completer, case, number)
+
+
+def _press(completer: Completer, case: Case, number: int) -> Key:
+    request = request_for(replace(case, prefix=case.prefix + case.target[:number]), None)
+    cursor = replace(request.cursor, offset=CharOffset(len(case.prefix) + number), version=number)
+    # Beyond the window an answer is lost: it ends there with what it has, as in the server.
+    pressed = replace(request, cursor=cursor, trigger=Trigger.AUTOMATIC, due_ms=EDITOR_WINDOW_MS * 0.8)
+    began = time.perf_counter()
+    completion = completer.complete(pressed, CancelToken())
+    ms = (time.perf_counter() - began) * 1000
+    timing = completion.receipt.timing
+    asked = completion.reason not in (Reason.TYPE_THROUGH, Reason.CACHE)
+    prefilled = timing.prompt_tokens - timing.cached_tokens if asked else 0
+    return Key(case.id, number, ms, prefilled, completion.reason.value)
+
+
+def latency_json(keys: Sequence[Key]) -> dict[str, float | int | None]:
+    """Of warm keys, but for ``cold_p50_ms``."""
+    cold = [key.ms for key in keys if key.number == 0]
+    warm = [key for key in keys if key.number > 0]
+    times = [key.ms for key in warm]
+    return {
+        "keys": len(warm),
+        "p50_ms": round(percentile(times, 50), 2) if times else None,
+        "p95_ms": round(percentile(times, 95), 2) if times else None,
+        "in_window": round(100 * in_window_share(times), 2) if times else None,
+        "prefilled_per_key": round(sum(key.prefilled for key in warm) / len(warm), 2) if warm else None,
+        "type_through": round(100 * sum(k.reason == "type_through" for k in warm) / len(warm), 2) if warm else None,
+        "cold_p50_ms": round(percentile(cold, 50), 2) if cold else None,
+    }

@@ -1,0 +1,178 @@
+"""``holefill bench``: speed on this machine, beside llama.cpp where ``llama_cpp`` is installed, alone otherwise.
+
+All contestants run the same token ids in the same run, repeats interleaved, medians reported; wall and CPU time both.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from holefill.evaluation.bench_contestants import Contestant, LlamaCpp, Ours, resident_mb
+from holefill.evaluation.bench_speculation import measure_speculation
+from holefill.evaluation.bench_suggestion import measure_suggestion
+from holefill.evaluation.bench_text import code_ids
+from holefill.evaluation.runner import commit_name, device_name, model_sha256
+from holefill.evaluation.terminal import print_last_line, progress_bar
+from holefill.model.errors import ModelError
+from holefill.model.store import ModelStore
+
+PREFILL = (128, 512)
+DECODE_AT = 512
+DECODE_TOKENS = 16
+ROWS = (1, 2, 4, 8, 16, 32)
+ROWS_AT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    wall: float
+    cpu: float
+    """Of all threads of the process."""
+
+
+def timed(work: Callable[[], object]) -> Seconds:
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def median(samples: Sequence[Seconds]) -> Seconds:
+    return Seconds(statistics.median(s.wall for s in samples), statistics.median(s.cpu for s in samples))
+
+
+def interleaved(
+    contestants: Mapping[str, Contestant], repeats: int, work: Callable[[Contestant], Seconds], step: Callable[[], None]
+) -> dict[str, Seconds]:
+    """Contestants take turns, so that noise of the machine meets all of them."""
+    samples: dict[str, list[Seconds]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, contestant in contestants.items():
+            samples[name].append(work(contestant))
+            step()
+    return {name: median(taken) for name, taken in samples.items()}
+
+
+def prefill(contestant: Contestant, ids: Sequence[int], n: int) -> Seconds:
+    contestant.rewind(0)
+    return timed(lambda: contestant.forward(ids[:n], all_logits=False))
+
+
+def decode(contestant: Contestant, ids: Sequence[int]) -> Seconds:
+    """Of one token, with ``DECODE_AT`` before it."""
+    contestant.rewind(0)
+    contestant.forward(ids[:DECODE_AT], all_logits=False)
+
+    def run() -> None:
+        for token in ids[DECODE_AT : DECODE_AT + DECODE_TOKENS]:
+            contestant.forward([token], all_logits=False)
+
+    seconds = timed(run)
+    return Seconds(seconds.wall / DECODE_TOKENS, seconds.cpu / DECODE_TOKENS)
+
+
+def rows(contestant: Contestant, ids: Sequence[int], n: int) -> Seconds:
+    """One forward of n new tokens at ``ROWS_AT``, logits of all n: what verifying a draft costs."""
+    contestant.rewind(ROWS_AT)
+    return timed(lambda: contestant.forward(ids[ROWS_AT : ROWS_AT + n], all_logits=True))
+
+
+def measure_speed(
+    contestants: Mapping[str, Contestant], ids: Sequence[int], repeats: int, step: Callable[[], None]
+) -> dict[str, dict[str, object]]:
+    result: dict[str, dict[str, object]] = {name: {} for name in contestants}
+    for n in PREFILL:
+        for name, s in interleaved(contestants, repeats, partial(prefill, ids=ids, n=n), step).items():
+            result[name][f"prefill_{n}_tok_s"] = round(n / s.wall, 1)
+            result[name][f"prefill_{n}_tok_per_cpu_s"] = round(n / s.cpu, 1)
+    for name, s in interleaved(contestants, repeats, partial(decode, ids=ids), step).items():
+        result[name]["decode_tok_s"] = round(1 / s.wall, 2)
+        result[name]["decode_tok_per_cpu_s"] = round(1 / s.cpu, 2)
+    for contestant in contestants.values():
+        contestant.rewind(0)
+        contestant.forward(ids[:ROWS_AT], all_logits=False)
+    times = {n: interleaved(contestants, repeats, partial(rows, ids=ids, n=n), step) for n in ROWS}
+    for name in contestants:
+        result[name]["t_n_ms"] = {n: round(1000 * times[n][name].wall, 2) for n in ROWS}
+        result[name]["t_n_ratio"] = {n: round(times[n][name].wall / times[1][name].wall, 2) for n in ROWS}
+        result[name]["t_n_cpu_ratio"] = {n: round(times[n][name].cpu / times[1][name].cpu, 2) for n in ROWS}
+    return result
+
+
+@click.command()
+@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name or GGUF file.")
+@click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option("--prompts", default=4, show_default=True, type=click.IntRange(min=1), help="Of the speculation part.")
+@click.option("--speculation/--no-speculation", default=True, show_default=True)
+@click.option("--llama/--no-llama", default=True, show_default=True, help="Beside llama.cpp, where it is installed.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Also append the line here.")
+def bench(model: str, repeats: int, prompts: int, speculation: bool, llama: bool, output: Path | None) -> None:
+    """Speed on this machine: prefill, decode, t(n)/t(1), memory, load, a whole suggestion, speculation."""
+    began = time.monotonic()
+    try:
+        path = ModelStore.default().resolve(model)
+        ours, load = _loaded(path)
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    ids = code_ids(ours.tokenizer, ROWS_AT + max(ROWS))
+    line: dict[str, object] = {
+        "bench": "speed", "model": Path(model).name, "model_sha256": model_sha256(model), "device": device_name(),
+        "commit": commit_name(), "threads": ours.threads, "repeats": repeats,
+    }  # fmt: skip
+    _show("load", {"seconds": round(load.wall, 2), "cpu_seconds": round(load.cpu, 2)})
+    suggestion = measure_suggestion(ours)
+    rss_mb = resident_mb()  # of the process that served suggestions, before a second model is in it
+    _show("suggestion", suggestion)
+    contestants: dict[str, Contestant] = {"holefill": ours}
+    if llama:
+        try:
+            contestants["llama.cpp"] = LlamaCpp(path, ours.threads)
+        except ImportError:
+            click.echo("llama_cpp is not installed: holefill runs alone (`pip install llama-cpp-python`)")
+    with progress_bar() as bar:
+        steps = repeats * len(contestants) * (len(PREFILL) + 1 + len(ROWS))
+        row = bar.add_task("bench", total=steps)
+        speed = measure_speed(contestants, ids, repeats, lambda: bar.advance(row))
+    for name, figures in speed.items():
+        _show(name, figures)
+    line |= {"load_s": round(load.wall, 2), "rss_mb": rss_mb, "suggestion": suggestion}
+    line.update(speed)
+    if "llama.cpp" in speed:
+        line["against_llama.cpp"] = _ratios(speed["holefill"], speed["llama.cpp"])
+        _show("holefill / llama.cpp", _ratios(speed["holefill"], speed["llama.cpp"]))
+    if speculation:
+        drafted = measure_speculation(ours, prompts)
+        _show("speculation", drafted)
+        line["speculation"] = drafted
+    line["seconds"] = round(time.monotonic() - began, 1)
+    if output is not None:
+        with output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    print_last_line(line)
+
+
+def _loaded(path: Path) -> tuple[Ours, Seconds]:
+    """A warm start: what the packed cache beside the model is for. The first start ever writes it and is not timed."""
+    Ours(path)
+    loaded: list[Ours] = []
+    seconds = timed(lambda: loaded.append(Ours(path)))
+    return loaded[0], seconds
+
+
+def _ratios(mine: Mapping[str, object], other: Mapping[str, object]) -> dict[str, float]:
+    """Ours over theirs; above 1 we are faster."""
+    names = [name for name, value in mine.items() if isinstance(value, float)]
+    return {name: round(float(str(mine[name])) / float(str(other[name])), 2) for name in names}
+
+
+def _show(title: str, figures: Mapping[str, object]) -> None:
+    click.secho(title, bold=True)
+    for name, value in figures.items():
+        click.echo(f"  {name:24} {value}")

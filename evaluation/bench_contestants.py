@@ -1,0 +1,103 @@
+"""Engines that can be timed step by step: ours, and llama.cpp on the same file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from holefill.model.engine import Engine, EngineOptions
+from holefill.model.kv.cache import KVCache
+from holefill.model.loading import load_tokenizer
+from holefill.model.spec.cost import CostCurve, forward_cost
+from holefill.model.spec.speculator import TreeSpeculator
+from holefill.model.transformer import Transformer
+
+_CHUNK = 128  # rows of one prefill forward, as in the engine
+
+
+class Contestant(Protocol):
+    def rewind(self, length: int) -> None:
+        """Keep the first ``length`` tokens of the sequence."""
+
+    def forward(self, ids: Sequence[int], *, all_logits: bool) -> None:
+        """Append ``ids``; logits of all of them, or of the last. Returns when they are computed."""
+
+
+class Ours:
+    """The transformer alone for the step times; ``engine`` makes whole engines over it."""
+
+    def __init__(self, path: Path) -> None:
+        self.tokenizer = load_tokenizer(path)
+        self.transformer = Transformer.load(path)
+        self.threads = torch.get_num_threads()
+        self._name = path.stem
+        self._cache: KVCache = self.transformer.new_cache(2048)
+        self._cost: CostCurve | None = None
+
+    def rewind(self, length: int) -> None:
+        self._cache.truncate(length)
+
+    def forward(self, ids: Sequence[int], *, all_logits: bool) -> None:
+        tensor = torch.tensor(ids)
+        for start in range(0, len(ids), _CHUNK):
+            part = tensor[start : start + _CHUNK]
+            rows = slice(0, len(part)) if all_logits else slice(len(part) - 1, len(part))
+            self.transformer.forward(part, self._cache, logit_rows=rows)
+        if self.transformer.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def engine(self, speculator: TreeSpeculator | None) -> Engine[KVCache]:
+        options = EngineOptions(
+            name=self._name,
+            max_context=min(EngineOptions().max_context, self.transformer.config.max_context),
+            vocab_size=self.transformer.config.vocab_size,
+        )
+        return Engine(self.transformer, self.tokenizer, options, speculator)
+
+    def speculator(self) -> TreeSpeculator:
+        if self._cost is None:
+            self._cost = forward_cost(self.transformer)
+        return TreeSpeculator(
+            self.transformer.config.vocab_size,
+            cost=self._cost,
+            encode=self.tokenizer.encode,
+            fim_ids=self.tokenizer.fim_ids(),
+        )
+
+
+class LlamaCpp:
+    """Flash attention off: its CPU path looks row by row below 64 new tokens, so off is the fairer peer."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        """Raises ImportError where ``llama_cpp`` is not installed."""
+        import llama_cpp
+
+        self._llama: Any = llama_cpp.Llama(
+            model_path=str(path),
+            n_ctx=2304,
+            n_threads=threads,
+            n_threads_batch=threads,
+            logits_all=True,
+            flash_attn=False,
+            verbose=False,
+        )
+
+    def rewind(self, length: int) -> None:
+        self._llama.n_tokens = length
+
+    def forward(self, ids: Sequence[int], *, all_logits: bool) -> None:
+        # `logits_all` is a property of the context at load; of a batch it can be chosen.
+        self._llama._logits_all = all_logits
+        self._llama.eval(list(ids))
+
+
+def resident_mb() -> int | None:
+    """Resident memory of this process; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) // 1024

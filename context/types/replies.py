@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from holefill.context.items import CharOffset
@@ -96,20 +95,14 @@ def revealed(reply: Json, text: str, pattern: re.Pattern[str]) -> str:
 
 
 def new_only(filled: tuple[Diagnostic, ...], baseline: tuple[Diagnostic, ...], at: int) -> tuple[Diagnostic, ...]:
-    """Those that the baseline has not as often, by code and message; nearest to the fill first.
+    """Those whose code and message the baseline does not have at all; nearest to the fill first.
 
-    Healthy files show errors too, so the number of them says nothing. "Implicitly returns None" stands at the
-    signature and is a fault of unfinished code, not of the fill.
+    Healthy files show errors too (a global that only the bundler knows), so an error that the user's own code has is
+    told of no fill. "Implicitly returns None" stands at the signature and is a fault of unfinished code.
     """
-    left = Counter((one.code, one.message) for one in baseline)
-    found = []
-    for one in sorted(filled, key=lambda one: -abs(one.start - at)):
-        key = (one.code, one.message)
-        if left[key] > 0:
-            left[key] -= 1
-        elif "implicitly return" not in one.message:
-            found.append(one)
-    return tuple(reversed(found))
+    known = {(one.code, one.message) for one in baseline}
+    new = [one for one in filled if (one.code, one.message) not in known and "implicitly return" not in one.message]
+    return tuple(sorted(new, key=lambda one: abs(one.start - at)))
 
 
 def _diagnostics(reply: Json, text: str) -> Iterator[tuple[int, Diagnostic]]:

@@ -196,7 +196,7 @@ def kernels() -> Kernels | None:
     pointer, number, small = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     native.holefill_grouped_linear.argtypes = [
         *(pointer, number, number, pointer, number, pointer, small, small, small),
-        *(pointer, pointer, pointer, pointer, number, small, small),
+        *(pointer, pointer, pointer, pointer, pointer, number, small, small),
     ]
     native.holefill_grouped_rows.argtypes = [pointer, number, number, pointer, small, small, small, pointer]
     return Kernels(native.holefill_grouped_linear, native.holefill_grouped_rows, isa)
@@ -210,10 +210,11 @@ def _kernels() -> Kernels:
 
 
 def grouped_linear(
-    x: Tensor, weight: Grouped, bias: Tensor | None = None, *, out: Tensor | None = None, isa: int | None = None
+    x: Tensor, weight: Grouped, bias: Tensor | None = None, *, precise: bool = False, isa: int | None = None
 ) -> Tensor:
-    """y [n, out]; ``out`` may be a column slice of a wider result. Raises ValueError for a wrong shape or dtype,
-    RuntimeError where the library is missing."""
+    """y [n, out]. ``precise`` multiplies what rounding x to 8 bits left over as well: 16-bit activations for a second
+    pass over the rows, none over the weights. Raises ValueError for a wrong shape or dtype, RuntimeError where the
+    library is missing."""
     native = _kernels()
     width, size = weight.shape
     if x.dtype != torch.float32 or x.dim() != 2 or x.shape[1] != size or x.device.type != "cpu":
@@ -222,31 +223,31 @@ def grouped_linear(
         raise ValueError(f"bias must be contiguous float32 [{width}], not {bias.dtype} {tuple(bias.shape)}")
     x = x.contiguous()
     n = x.shape[0]
-    y = torch.empty(n, width) if out is None else out
-    if y.dtype != torch.float32 or y.shape != (n, width) or y.stride(1) != 1:
-        raise ValueError(f"out must be float32 [{n}, {width}] with dense rows, not {y.dtype} {tuple(y.shape)}")
-    codes = torch.empty(n, size, dtype=torch.int8)
-    sums = torch.empty(n, size // weight.group, dtype=torch.int32)
-    scales = torch.empty(n, size // weight.group)
+    rows = 2 * n if precise else n
+    codes = torch.empty(rows, size, dtype=torch.int8)
+    sums = torch.empty(rows, size // weight.group, dtype=torch.int32)
+    scales = torch.empty(rows, size // weight.group)
+    residuals = torch.empty(n, size) if precise else None
+    y = torch.empty(rows, width)
     status = native.linear(
         *(x.data_ptr(), n, size, weight.packed.data_ptr(), width, 0 if bias is None else bias.data_ptr()),
-        *(weight.bits, weight.group, int(weight.affine)),
-        *(codes.data_ptr(), sums.data_ptr(), scales.data_ptr(), y.data_ptr(), y.stride(0)),
+        *(weight.bits, weight.group, int(weight.affine), codes.data_ptr(), sums.data_ptr(), scales.data_ptr()),
+        *(0 if residuals is None else residuals.data_ptr(), y.data_ptr(), y.stride(0)),
         *(native.isa if isa is None else isa, threads()),
     )
     if status:
         raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
-    return y
+    if not precise:
+        return y
+    if bias is not None:
+        y[n:] -= bias
+    return y[:n].add_(y[n:])
 
 
-def stacked_linear(x: Tensor, weight: GroupedStack) -> Tensor:
+def stacked_linear(x: Tensor, weight: GroupedStack, *, precise: bool = False) -> Tensor:
     """y [n, out] of all parts side by side."""
-    y = torch.empty(x.shape[0], weight.shape[0])
-    start = 0
-    for part in weight.parts:
-        grouped_linear(x, part, out=y[:, start : start + part.shape[0]])
-        start += part.shape[0]
-    return y
+    parts = [grouped_linear(x, part, precise=precise) for part in weight.parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def grouped_rows(ids: Tensor, weight: Grouped) -> Tensor:

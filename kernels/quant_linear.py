@@ -94,11 +94,19 @@ def prepare_native(weight: Weight) -> LinearFunction:
     return lambda x: stacked_linear(x, weight)
 
 
+def prepare_native_precise(weight: Weight) -> LinearFunction:
+    """16-bit activations, for the few products whose rounding shows in the answer."""
+    if not isinstance(weight, GroupedStack):
+        return prepare_torch(weight)
+    return lambda x: stacked_linear(x, weight, precise=True)
+
+
 # A back end is one row: how it turns a weight into a function of x.
 BACKENDS: Mapping[str, Callable[[Weight], LinearFunction]] = {
     "reference": prepare_reference,
     "torch": prepare_torch,
     "native": prepare_native,
+    "native-precise": prepare_native_precise,
 }
 
 

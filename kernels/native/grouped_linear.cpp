@@ -197,25 +197,26 @@ void run(const Problem& p, Isa isa, int threads) {
 }
 
 // One scale per group of a row: its largest magnitude becomes 127. A sum serves the offset or the minimum of a code.
-// Rounding per group and not per row: a few activations of this model family are 100 times the others.
+// Rounding per group and not per row: a few activations of this model family are 100 times the others. What rounding
+// leaves over goes to `residual` (or nowhere when null).
 void quantize_row(const float* x, int64_t n, int64_t in, int64_t row, int group, int offset, int8_t* codes, int32_t* sums,
-                  float* scales) {
+                  float* scales, float* residual) {
   const int64_t block = row / kMaxRows * kMaxRows, rows = std::min<int64_t>(kMaxRows, n - block), lane = row - block;
   const int64_t groups = in / group;
-  x += row * in;
   codes += block * in + lane * 4;
   for (int64_t g = 0; g < groups; ++g, x += group) {
     float peak = 0;
     for (int i = 0; i < group; ++i) peak = std::max(peak, std::fabs(x[i]));
-    const float inverse = peak > 0 ? 127.0f / peak : 0.0f;
+    const float inverse = peak > 0 ? 127.0f / peak : 0.0f, scale = peak / 127.0f;
     int32_t sum = 0;
     for (int i = 0; i < group; i += 4, codes += rows * 4)
       for (int k = 0; k < 4; ++k) {
         codes[k] = static_cast<int8_t>(std::nearbyintf(x[i + k] * inverse));
         sum += codes[k];
+        if (residual) *residual++ = x[i + k] - static_cast<float>(codes[k]) * scale;
       }
     sums[block * groups + g * rows + lane] = sum * -offset;
-    scales[block * groups + g * rows + lane] = peak / 127.0f;
+    scales[block * groups + g * rows + lane] = scale;
   }
 }
 
@@ -257,14 +258,20 @@ extern "C" {
 
 int holefill_isa() { return detect(); }
 
-// x [n, in] float; codes [n, in], sums and scales [n, in / group] are the caller's scratch. 0 on success.
+// x [n, in] float; codes [r, in], sums and scales [r, in / group] are the caller's scratch, y [r, y_stride]. r is n, or 2n
+// with `residuals` [n, in]: then row n + i of y is the product with what the rounding of row i left over. 0 on success.
 int holefill_grouped_linear(const float* x, int64_t n, int64_t in, const uint8_t* weight, int64_t out, const float* bias,
-                            int bits, int group, int affine, int8_t* codes, int32_t* sums, float* scales, float* y,
-                            int64_t y_stride, int isa, int threads) {
+                            int bits, int group, int affine, int8_t* codes, int32_t* sums, float* scales, float* residuals,
+                            float* y, int64_t y_stride, int isa, int threads) {
+  const int offset = affine ? -1 : 1 << (bits - 1);
+  const int64_t rows = residuals ? 2 * n : n;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && n > 1)
-  for (int64_t row = 0; row < n; ++row)
-    quantize_row(x, n, in, row, group, affine ? -1 : 1 << (bits - 1), codes, sums, scales);
-  const Problem p{codes, sums, scales, weight, bias, y, n, in, out, y_stride};
+  for (int64_t row = 0; row < n; ++row) {
+    float* residual = residuals ? residuals + row * in : nullptr;
+    quantize_row(x + row * in, rows, in, row, group, offset, codes, sums, scales, residual);
+    if (residual) quantize_row(residual, rows, in, n + row, group, offset, codes, sums, scales, nullptr);
+  }
+  const Problem p{codes, sums, scales, weight, bias, y, rows, in, out, y_stride};
   const Isa chosen = static_cast<Isa>(isa);
   if (bits == 4 && group == 32 && affine) run<4, 32, true>(p, chosen, threads);
   else if (bits == 5 && group == 32 && !affine) run<5, 32, false>(p, chosen, threads);

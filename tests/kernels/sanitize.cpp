@@ -3,7 +3,7 @@
 extern "C" {
 int holefill_isa();
 int holefill_grouped_linear(const float*, int64_t, int64_t, const uint8_t*, int64_t, const float*, int, int, int, int8_t*,
-                            int32_t*, float*, float*, int64_t, int, int);
+                            int32_t*, float*, float*, float*, int64_t, int, int);
 int holefill_grouped_rows(const int64_t*, int64_t, int64_t, const uint8_t*, int, int, int, float*);
 int holefill_attention_supported();
 int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const uint8_t*, float*, int64_t,
@@ -23,11 +23,12 @@ int main() {
           const int64_t in = 96, groups = in / c.group, tiles = (out + 15) / 16, quads = c.group / 4;
           const int64_t low = c.bits == 8 ? quads * 64 : quads / 2 * 64, planes = c.bits == 8 ? 0 : c.bits - 4;
           std::vector<uint8_t> weight(tiles * groups * (32 * (1 + c.affine) + low + planes * quads * 8), 0x11);
-          std::vector<float> x(n * in, 0.5f), bias(out, 1.0f), y(n * out), scales(n * groups), rows(in);
-          std::vector<int8_t> codes(n * in);
-          std::vector<int32_t> sums(n * groups);
+          std::vector<float> x(n * in, 0.5f), bias(out, 1.0f), y(2 * n * out), scales(2 * n * groups), rows(in);
+          std::vector<float> residuals(n * in);
+          std::vector<int8_t> codes(2 * n * in);
+          std::vector<int32_t> sums(2 * n * groups);
           const int status = holefill_grouped_linear(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group,
-                                                     c.affine, codes.data(), sums.data(), scales.data(), y.data(), out,
+                                                     c.affine, codes.data(), sums.data(), scales.data(), residuals.data(), y.data(), out,
                                                      isa, 2);
           const int64_t last = out - 1;
           if (status || holefill_grouped_rows(&last, 1, in, weight.data(), c.bits, c.group, c.affine, rows.data()))

@@ -114,14 +114,19 @@ def test_rows_equal_the_dequantised_weight(bits: int, group: int, affine: bool) 
     torch.testing.assert_close(grouped_rows(ids, weight), weight.dequantize()[ids], rtol=1e-6, atol=1e-7)
 
 
-def test_writes_into_a_slice() -> None:
-    weight = make(8, 32, False, 20, 64)
-    x = torch.randn(3, 64)
-    wide = torch.full((3, 40), 7.0)
-    grouped_linear(x, weight, out=wide[:, 10:30])
-    assert torch.equal(wide[:, 10:30], grouped_linear(x, weight))
-    assert (wide[:, :10] == 7).all()
-    assert (wide[:, 30:] == 7).all()
+@formats
+@isas
+def test_precise_is_a_hundred_times_closer(bits: int, group: int, affine: bool, isa: int) -> None:
+    require(isa)
+    weight = make(bits, group, affine, 70, 256)
+    x, bias = torch.randn(11, 256), torch.randn(70)
+    exact = x.double() @ weight.dequantize().double().T + bias
+    plain, precise = (grouped_linear(x, weight, bias, precise=mode, isa=isa) - exact for mode in (False, True))
+    assert precise.abs().max() < plain.abs().max() / 100
+    assert torch.equal(
+        grouped_linear(x[4:5], weight, bias, precise=True, isa=isa)[0],
+        grouped_linear(x, weight, bias, precise=True, isa=isa)[4],
+    )
 
 
 def test_a_stack_merges_what_it_can_and_equals_its_parts() -> None:
@@ -149,8 +154,6 @@ def test_wrong_input_raises() -> None:
             grouped_linear(x, weight)
     with pytest.raises(ValueError, match="bias"):
         grouped_linear(torch.zeros(1, 64), weight, torch.zeros(19))
-    with pytest.raises(ValueError, match="out must be"):
-        grouped_linear(torch.zeros(1, 64), weight, out=torch.zeros(1, 19))
     with pytest.raises(ValueError, match="ids must be"):
         grouped_rows(torch.tensor([20]), weight)
     with pytest.raises(ValueError, match="no kernel"):

@@ -12,7 +12,9 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from holefill.model import packed
+from holefill.kernels import grouped_linear
+from holefill.model import packed, transformer
+from holefill.model.forms import FORMS, Form, choose_form
 from holefill.model.packed import fingerprint_of, packed_paths
 from holefill.model.transformer import Transformer
 
@@ -40,6 +42,16 @@ def save(folder: Path, seed: int = 0, tied: bool = True) -> Path:
 def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(packed, "user_cache_path", lambda name: tmp_path / "cache" / name)
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True, params=sorted(FORMS))
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Form:
+    """Every test runs on each form this machine has, not only on the one it would choose."""
+    if request.param == "native" and grouped_linear.kernels() is None:
+        pytest.skip("no native kernels here: no C++ compiler or no AVX2")
+    chosen = choose_form(request.param)
+    monkeypatch.setattr(transformer, "choose_form", lambda _: chosen)
+    return chosen
 
 
 def logits(path: Path, calls: list[float] | None = None) -> torch.Tensor:
@@ -74,7 +86,7 @@ def zero_page(data: bytearray) -> None:
 
 
 def other_version(data: bytearray) -> None:
-    at = data.rindex(b'"version": 1')
+    at = data.rindex(b'"version": 2')
     data[at : at + 12] = b'"version": 9'
 
 
@@ -83,10 +95,10 @@ def empty(data: bytearray) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, cut, zero_page, other_version, empty])
-def test_a_damaged_file_is_made_again(tmp_path: Path, damage: Callable[[bytearray], None]) -> None:
+def test_a_damaged_file_is_made_again(tmp_path: Path, form: Form, damage: Callable[[bytearray], None]) -> None:
     folder = save(tmp_path / "m")
     fresh = logits(folder)
-    target = packed_paths(folder)[0]
+    target = packed_paths(folder, form)[0]
     good = target.read_bytes()
     data = bytearray(good)
     damage(data)
@@ -105,18 +117,18 @@ def test_another_model_at_the_same_path(tmp_path: Path) -> None:
     assert not torch.allclose(logits(folder), before)
 
 
-def test_unwritable_folder_uses_the_user_cache(tmp_path: Path, user_cache: Path) -> None:
+def test_unwritable_folder_uses_the_user_cache(tmp_path: Path, user_cache: Path, form: Form) -> None:
     folder = save(tmp_path / "m")
-    packed_paths(folder)[0].mkdir()  # a folder in the file's place: fails for root too
+    packed_paths(folder, form)[0].mkdir()  # a folder in the file's place: fails for root too
     fresh, calls = logits(folder), []
-    assert len(list(user_cache.rglob("*.packed"))) == 1
+    assert len(list(user_cache.rglob(f"*.{form.name}"))) == 1
     torch.testing.assert_close(logits(folder, calls), fresh, atol=0, rtol=0)
     assert calls == []
 
 
-def test_nowhere_to_write(tmp_path: Path, user_cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nowhere_to_write(tmp_path: Path, user_cache: Path, form: Form, caplog: pytest.LogCaptureFixture) -> None:
     folder = save(tmp_path / "m")
-    packed_paths(folder)[0].mkdir()
+    packed_paths(folder, form)[0].mkdir()
     user_cache.write_text("in the way")
     assert torch.isfinite(logits(folder)).all()
     assert "every start will quantise" in caplog.text

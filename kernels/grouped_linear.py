@@ -11,8 +11,9 @@ Shapes
     w = scale · (code − 2^(bits−1))    symmetric  (Q5_0, Q6_K, Q8_0)
 
 The codes are the file's own: packing rounds only the fp32 products of nested scales (Q4_K, Q6_K) to fp16. Activations
-get one int8 scale per group of a ROW (one per row costs the 0.5B a KL of 0.011, LOG.md), and every row runs the same operations in the same order whatever n is, so a result does not
-depend on which rows share the forward: greedy speculation is exactly lossless.
+get one int8 scale per group of a ROW (one per whole row costs the 0.5B a KL of 0.011, LOG.md), and every row runs the
+same operations in the same order whatever n is, so a result does not depend on which rows share the forward: greedy
+speculation is exactly lossless.
 """
 
 from __future__ import annotations

@@ -119,8 +119,7 @@ class LspOracle:
         def ask(session: Session) -> Answer[tuple[Diagnostic, ...]]:
             self._need(Cap.REPORT)
             before = self._baseline_of(session, hole, deadline)
-            reply = self._ask(session, _DIAGNOSTIC, hole, Probe(filled, 0), deadline)
-            after = replies.diagnostics(reply, filled)
+            after = self._errors(session, hole, Probe(filled, hole.name_start), deadline)
             return Answer(replies.new_only(after, before, hole.name_start), Source.ORACLE)
 
         return self._answer(ask, deadline)
@@ -171,9 +170,12 @@ class LspOracle:
         key = (hole.path, hole.text, hole.start)
         if self._baseline.key != key:
             probe = probes.baseline_probe(self.spec, hole)
-            reply = self._ask(session, _DIAGNOSTIC, hole, probe, deadline)
-            self._baseline = _Baseline(key, replies.diagnostics(reply, probe.text))
+            self._baseline = _Baseline(key, self._errors(session, hole, probe, deadline))
         return self._baseline.diagnostics
+
+    def _errors(self, session: Session, hole: Hole, probe: Probe, deadline: Deadline) -> tuple[Diagnostic, ...]:
+        reply = self._ask(session, _DIAGNOSTIC, hole, probe, deadline)
+        return replies.diagnostics(reply, probe.text)
 
     def _ask(self, session: Session, method: str, hole: Hole, probe: Probe, deadline: Deadline) -> Json:
         self._asked += 1

@@ -108,9 +108,9 @@ def measure_speed(
 
 @click.command()
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name or GGUF file.")
-@click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1), help="Of every timing.")
 @click.option("--prompts", default=4, show_default=True, type=click.IntRange(min=1), help="Of the speculation part.")
-@click.option("--speculation/--no-speculation", default=True, show_default=True)
+@click.option("--speculation/--no-speculation", default=True, show_default=True, help="What drafting brings.")
 @click.option("--llama/--no-llama", default=True, show_default=True, help="Beside llama.cpp, where it is installed.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Also append the line here.")
 def bench(model: str, repeats: int, prompts: int, speculation: bool, llama: bool, output: Path | None) -> None:

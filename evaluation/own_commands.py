@@ -28,7 +28,9 @@ _TYPED = load_suites()["typed-holes"]
 @click.command(name="repo", short_help=_REPO.title)
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
 @click.option("--since", metavar="REV", help="Make cases from the commits after this one.  [default: the last 200]")
-@click.option("--cases", "count", default=50, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--cases", "count", default=50, show_default=True, type=click.IntRange(min=1), help="How many cases to make."
+)
 @click.option("--save-cases", type=click.Path(dir_okay=False, path_type=Path), help="Write the cases as JSON Lines.")
 @click.option("--read-cases", "saved", type=_DATA, help="Run cases written before instead of making them.")
 @click.option("--only-cases", is_flag=True, help="Make (and save) the cases, run nothing.")

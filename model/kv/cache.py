@@ -64,6 +64,7 @@ class KVCache:
             raise ValueError(f"cannot truncate {self.length} rows to {length}")
         self.length = length
 
+    @torch.inference_mode()  # buffers that grew inside a forward are inference tensors
     def keep(self, rows: Sequence[int]) -> None:
         """Of all rows keep these (ascending, absolute), moved together in place: one path of a draft tree.
 

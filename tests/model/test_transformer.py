@@ -138,3 +138,13 @@ def test_keep_refuses_nonsense(pair: tuple[Transformer, torch.nn.Module]) -> Non
         cache.truncate(9)
     cache.keep(list(range(8)))
     assert cache.length == 8
+
+
+def test_a_cache_that_grew_inside_a_forward_keeps_a_path(pair: tuple[Transformer, torch.nn.Module]) -> None:
+    """Growth happens in inference mode; moving rows of such a buffer outside of it is refused by torch."""
+    ours, _ = pair
+    cache = ours.new_cache(4)
+    ours.forward(IDS[:8], cache)
+    moved = cache.keys[:, :, 7].clone()
+    cache.keep([*range(6), 7])
+    torch.testing.assert_close(cache.keys[:, :, 6], moved)

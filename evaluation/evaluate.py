@@ -70,9 +70,19 @@ def score(suite: Suite, cut: Cut, case: Case, generated: str, completion: Comple
     scores["em_untruncated"] = 100.0 * exact_match(completion.text, case.target)
     scores["natural_stop"] = 100.0 * (completion.receipt.finish is FinishReason.STOP_TOKEN)
     if suite.execute:
-        program = case.prefix + completion.text + case.suffix + "\n" + case.test
+        program = case.prefix + _middle(case, completion.text) + case.suffix + "\n" + case.test
         scores["pass_at_1"] = 100 * pass_at_k(1, int(run_program(program).passed), 1)
     return scores
+
+
+def _middle(case: Case, shown: str) -> str:
+    """What an editor would have put into the hole.
+
+    Where the hole is whole lines, the cursor stands on an empty line of its own, whose line end is not the
+    completion's to write; the benchmark's files have no such line, so it is added.
+    """
+    own_line = case.prefix.endswith("\n") and not case.suffix.startswith("\n")
+    return shown + "\n" if own_line and shown and not shown.endswith("\n") else shown
 
 
 def _record(

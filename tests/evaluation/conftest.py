@@ -1,0 +1,89 @@
+"""A scripted engine and a system around it: what the harness does is the point, not what a model says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import tokenizers
+
+from holefill.evaluation.runner import System
+from holefill.model.cancel import CancelToken
+from holefill.model.errors import EngineError
+from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.tokenizer import Tokenizer
+
+FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>", "<|file_sep|>", "<|repo_name|>"]
+
+
+@dataclass
+class ScriptedEngine:
+    """Answers by prompt text, character by character; honours cancellation as an engine does."""
+
+    answer: Callable[[str], str]
+    finish: FinishReason = FinishReason.LENGTH
+    asked: list[GenerateRequest] = field(default_factory=list)
+    said: int = 0
+    model_name: str = "scripted"
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        self.asked.append(request)
+        text = self.answer(request.prompt_text)
+        if text == "BROKEN":
+            raise EngineError("the script says so")
+        for number, char in enumerate(text):
+            if cancel.is_set():
+                yield Chunk("", finish=FinishReason.CANCELLED, timing=Timing(completion_tokens=number, forwards=number))
+                return
+            self.said += 1
+            yield Chunk(char, (ord(char),), (-0.1,))
+        yield Chunk("", finish=self.finish, timing=Timing(completion_tokens=len(text), forwards=len(text)))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE({char: i for i, char in enumerate(alphabet)}, []))
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    bpe.add_special_tokens(FIM)
+    bpe.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture
+def system(byte_tokenizer: Tokenizer) -> Callable[[Callable[[str], str]], System]:
+    def make(answer: Callable[[str], str]) -> System:
+        return System(ScriptedEngine(answer), byte_tokenizer, "script")
+
+    return make
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A small data folder in the official formats."""
+    fim = [
+        {"name": f"task-{n}", "language": "py", "prompt": f"def f{n}(x):\n    y = {n}", "suffix": "    return z\n",
+         "canonical_solution": f"    z = x + y + {n}", "tests": ""}
+        for n in range(6)
+    ]  # fmt: skip
+    source = "def helper(value):\n    return value\n"
+    replay = [
+        {"id": f"toy/{n}", "repo": "me/toy", "lang": "python", "path": f"app{n}.py", "base_path": "old.py",
+         "prefix": "import lib\n\nx = lib.", "target": "helper(1)", "suffix": "\nprint(x)\n", "kind": "line",
+         "cross_file": n % 2 == 0, "identifiers_cross": ["helper"] if n % 2 == 0 else []}
+        for n in range(4)
+    ]  # fmt: skip
+    files = [{"path": "lib.py", "content": source}, {"path": "old.py", "content": "x = lib.helper(1)  # the answer\n"}]
+    for name, rows in (("humaneval_fim", fim), ("toy_cases", replay), ("toy_files", files)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return tmp_path

@@ -1,0 +1,84 @@
+"""One generation gives the product's answer and the text an official metric needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holefill.evaluation.recording import RecordingBackend
+from holefill.evaluation.runner import System
+from holefill.model.cancel import CancelToken
+from holefill.model.request import Chunk, FinishReason, GenerateRequest, Shape, StopSpec, Timing
+from holefill.model.stops import StopRule
+
+REQUEST = GenerateRequest((1, 2), stop=StopSpec(shape=Shape.LINE, suffix_lines=("return z",)))
+
+
+class Says:
+    """An engine that says ``text`` in pieces of ``size``."""
+
+    model_name = "says"
+
+    def __init__(self, text: str, size: int = 1, finish: FinishReason = FinishReason.LENGTH) -> None:
+        self.text, self.size, self.finish, self.said = text, size, finish, 0
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken):  # type: ignore[no-untyped-def]
+        assert request.stop == StopSpec()  # nothing may be cut before both views are complete
+        for start in range(0, len(self.text), self.size):
+            if cancel.is_set():
+                yield Chunk("", finish=FinishReason.CANCELLED, timing=Timing())
+                return
+            self.said = min(len(self.text), start + self.size)
+            yield Chunk(self.text[start : start + self.size], (1,), (-1.0,))
+        yield Chunk("", finish=self.finish, timing=Timing())
+
+    def close(self) -> None:
+        pass
+
+
+def run(engine: Says, complete: Callable[[str], bool]) -> tuple[Chunk, str]:
+    backend = RecordingBackend(engine, complete)
+    (chunk,) = backend.generate(REQUEST, CancelToken())
+    return chunk, backend.generated
+
+
+def test_the_product_stops_at_the_suffix_line_and_the_official_text_goes_on() -> None:
+    engine = Says("\n    return z\n    more\nmore")
+    chunk, generated = run(engine, lambda text: text.count("\n") >= 3)
+    assert chunk.text == ""
+    assert chunk.finish is FinishReason.SUFFIX_LINE
+    assert generated == "\n    return z\n    more\n"
+    assert engine.said == len(generated)  # decoding ended there
+
+
+def test_a_stop_token_is_a_natural_stop() -> None:
+    chunk, generated = run(Says("x + 1", finish=FinishReason.STOP_TOKEN), lambda text: False)
+    assert (chunk.text, chunk.finish, generated) == ("x + 1", FinishReason.STOP_TOKEN, "x + 1")
+
+
+def test_the_product_may_need_more_than_the_official_rule() -> None:
+    engine = Says("abc\ndef")
+    chunk, _ = run(engine, lambda text: True)
+    assert chunk.text == "abc"
+    assert engine.said == 4
+
+
+@given(st.text(alphabet="ab \n()", max_size=30), st.integers(1, 4))
+def test_the_answer_is_that_of_the_engine_under_the_stop_rule(text: str, size: int) -> None:
+    rule = StopRule(REQUEST.stop)
+    state = rule.feed(text)
+    chunk, _ = run(Says(text, size), lambda _: False)
+    assert chunk.text == state.text
+    assert chunk.finish is (state.done or FinishReason.LENGTH)
+
+
+@pytest.mark.parametrize("cancelled", [True])
+def test_the_callers_cancel_reaches_the_engine(system: Callable[..., System], cancelled: bool) -> None:
+    cancel = CancelToken()
+    backend = RecordingBackend(system(lambda _: "abcdef").backend, lambda _: False)
+    cancel.cancel()
+    (chunk,) = backend.generate(GenerateRequest((1,), prompt_text="p"), cancel)
+    assert chunk.finish is FinishReason.CANCELLED

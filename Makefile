@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DATA ?= ../shared/data
 
 .NOTPARALLEL:
-.PHONY: help setup models try test extension test-editor test-editor-setup test-wheel lint fix types bench eval clean
+.PHONY: help setup models try test checkers extension test-editor test-editor-setup test-wheel lint fix types bench eval clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,7 +38,7 @@ try: models  ## Complete a hole whose answer is in another file, and show how
 	$(BIN)/holefill complete --example
 
 # Cheap checks first; pytest last, so that its closing line is the run's.
-test: lint types models test-wheel test-editor-setup  ## Run every test, real model and editor included
+test: lint types models test-wheel test-editor-setup checkers  ## Run every test, real model and editor included
 	$(BIN)/pytest
 
 test-wheel: models  ## Build the wheel, install it in an empty environment, complete once from another folder
@@ -49,6 +49,11 @@ extension:  ## Build the VS Code extension (.vsix)
 
 test-editor: models test-editor-setup  ## Type in the real VS Code, in a headless browser
 	$(BIN)/pytest -m editor
+
+# TypeScript 7, the type oracle of the TypeScript cases; without npm those tests say why they do not run.
+checkers:
+	if command -v npm >/dev/null; then \
+		npm install --prefix tests/context/types --ignore-scripts --no-audit --no-fund --silent; fi
 
 # Chromium, VS Code and Neovim, and the extension itself.
 test-editor-setup: $(STAMP)

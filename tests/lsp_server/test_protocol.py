@@ -129,7 +129,7 @@ def test_an_automatic_answer_comes_in_time_or_serves_the_next_key(
             await editor.ready()
             start = time.monotonic()
             items = await editor.inline(uri, 0, 0, 2)
-            assert time.monotonic() - start < 0.6
+            assert time.monotonic() - start < 1  # the whole text takes over 1.2 s
             assert [item.insert_text for item in items] == ["first = 1"]
             await editor.when(lambda: engine.disconnected == 1, 5)
 

@@ -115,10 +115,11 @@ def test_user_text_cannot_forge_a_control_token(qwen: Tokenizer) -> None:
 
 
 @pytest.mark.model
-def test_loads_in_half_a_second(qwen: Tokenizer, default_model_path: Path) -> None:
+def test_loads_from_the_header_alone(qwen: Tokenizer, default_model_path: Path) -> None:
+    """0.3 s of one core here; reading it with gguf-py takes 6 s. The bound only tells these two apart."""
     start = time.thread_time()
     Tokenizer.load(default_model_path)
-    assert time.thread_time() - start < 0.5
+    assert time.thread_time() - start < 3
 
 
 @pytest.mark.model

@@ -132,7 +132,7 @@ def test_a_slow_child_costs_no_more_than_the_deadline_and_answers_the_next_key(s
     layers = layered(start("slow"), tmp_path)
     began = time.perf_counter()
     first = layers.expected_type(hole(tmp_path), Deadline.after_ms(30))
-    assert time.perf_counter() - began < 0.12
+    assert time.perf_counter() - began < 0.3  # the child takes 0.5 s
     assert first.source is Source.FLOOR
     time.sleep(0.6)
     second = layers.expected_type(hole(tmp_path, TEXT.replace("▮", "nam▮")), Deadline.after_ms(30))

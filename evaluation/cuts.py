@@ -73,6 +73,20 @@ class MethodCut:
         return case.target
 
 
+class StringCut:
+    """Through the quote that closes the literal the cursor is in."""
+
+    def cut(self, case: Case, text: str) -> str:
+        end = text.find('"')
+        return text if end < 0 else text[: end + 1]
+
+    def complete(self, case: Case, text: str) -> bool:
+        return '"' in text
+
+    def target(self, case: Case) -> str:
+        return case.target
+
+
 class NoCut:
     """What the product shows is what is measured."""
 
@@ -91,5 +105,6 @@ CUTS: Mapping[str, Callable[[], Cut]] = {
     "cceval": CrossCodeEvalCut,
     "hole": HoleCut,
     "method": MethodCut,
+    "string": StringCut,
     "none": NoCut,
 }

@@ -132,8 +132,11 @@ class RunWriter:
             self.done = tuple(record for record in before.records if not record.error)
             self._file: TextIO = path.open("a", encoding="utf-8")
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = path.open("w", encoding="utf-8")
+            except OSError as error:
+                raise DataError(f"{path} cannot be written ({error.strerror}): choose a folder by --output") from error
             self._write("run", header)
 
     def add(self, record: Record) -> None:

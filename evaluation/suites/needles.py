@@ -13,11 +13,11 @@ from pathlib import Path
 
 from holefill.evaluation.cases import Case, CaseSet, Published
 
-LENGTHS = (512, 1024, 2048, 4096, 8192)
+LENGTHS = (256, 512, 1024, 2048, 4096)
 """Tokens of packed context, at ``_CHARS_PER_TOKEN`` characters each."""
 DEPTHS = (1, 2, 3, 5)
 REPEATS = 4
-_CHARS_PER_TOKEN = 3.0
+_CHARS_PER_TOKEN = 1.5  # digits are tokens of their own in the models we serve
 _WORDS = ("amber", "cedar", "cobalt", "coral", "fern", "hazel", "indigo", "ivory", "lilac", "mauve", "ochre", "olive")
 
 

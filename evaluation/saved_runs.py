@@ -81,7 +81,14 @@ def _show(record: Record) -> None:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=_RUN)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="The page to write.",
+)
 def report(runs: tuple[Path, ...], output: Path) -> None:
     """Write one HTML page about saved runs: tables and plots, no network needed to read it."""
     output.write_text(render([read_run(path) for path in runs]), encoding="utf-8")

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from holefill.kernels import attention, partial, rms_norm, rope, swiglu, token_mask
+from holefill.kernels import attention, partial, quant_matmul, rms_norm, rope, sample, swiglu, token_mask, top
 from holefill.kernels.jit import INSTALLED, interpreting
 from holefill.kernels.segments import Visible
 
@@ -81,7 +81,7 @@ def attention_case(
     )
 
 
-def row_cases(dtype: torch.dtype, width: int, heads: int, kv_heads: int, head_dim: int, vocab: int) -> Iterator[Case]:
+def row_cases(dtype: torch.dtype, width: int, heads: int, kv_heads: int, head_dim: int) -> Iterator[Case]:
     e = POINTERS[dtype]
     pointers = {"outs": "*fp32", "lses": "*fp32", "out": e, "lse": "*fp32"}
     arguments = pointers | {"parts": "i32", "rows": "i32"}
@@ -111,6 +111,33 @@ def row_cases(dtype: torch.dtype, width: int, heads: int, kv_heads: int, head_di
     yield Case("token_mask fp32", token_mask._token_mask_kernel, arguments, {"BLOCK": token_mask.BLOCK}, aligned)
 
 
+def choice_cases(vocab: int) -> Iterator[Case]:
+    """Logits are fp32, as the transformer gives them."""
+    pointers = {"logits": "*fp32", "values": "*fp32", "ids": "*i32", "lses": "*fp32"}
+    constants: Constants = {"COUNT": top.TOP, "BLOCK": top.CHUNK}
+    yield Case("top of a chunk fp32", top._chunk_top_kernel, pointers | {"vocab": "i32"}, constants, tuple(pointers))
+    pointers = {"values": "*fp32", "ids": "*i32", "lses": "*fp32", "top_ids": "*i32", "log_probs": "*fp32"}
+    constants = dict(top.row_constants(vocab))
+    yield Case(f"top of {vocab}", top._row_top_kernel, pointers | {"chunks": "i32"}, constants, tuple(pointers))
+    pointers = dict.fromkeys(("logits", "temperature", "top_p", "uniform"), "*fp32") | {"top_k": "*i32", "ids": "*i64"}
+    constants = {"BLOCK": sample.BLOCK}
+    yield Case("sample fp32", sample._sample_kernel, pointers | {"vocab": "i32"}, constants, tuple(pointers))
+
+
+def linear_case(dtype: torch.dtype, n: int, bits: int, group: int, *, affine: bool, bias: bool) -> Case:
+    e = POINTERS[dtype]
+    arguments = {"x": e, "codes": "*u8", "scales": "*fp16", "y": e, "size": "i32", "outputs": "i32", "n": "i32"}
+    constants: Constants = dict(quant_matmul.constants(dtype, n, bits, group, affine=affine, bias=bias))
+    for name, type_, used in (("mins", "*fp16", affine), ("bias", e, bias)):
+        if used:
+            arguments[name] = type_
+        else:
+            constants[name] = None
+    aligned = tuple(name for name in arguments if name != "n")
+    name = f"quant_matmul {bits} bits by {group} rows{constants['BLOCK_M']} {e[1:]}"
+    return Case(name, quant_matmul._quant_matmul_kernel, arguments, constants, aligned)
+
+
 def cases() -> Iterator[Case]:
     """The shapes of Qwen2.5-Coder 0.5B and 7B, and a head dimension that is no power of two; fp32 is for tests only."""
     bf16, fp16 = torch.bfloat16, torch.float16
@@ -122,7 +149,11 @@ def cases() -> Iterator[Case]:
     yield attention_case(bf16, 128, 4, 7, 32, Visible.BITS, indexed=True)
     yield attention_case(fp16, 128, 4, 7, 2, Visible.BITS, indexed=False)
     yield attention_case(bf16, 128, 4, 7, 512, Visible.CAUSAL, indexed=False)
-    yield from row_cases(bf16, 3584, 28, 4, 128, 151_936)
+    yield from row_cases(bf16, 3584, 28, 4, 128)
+    yield from choice_cases(151_936)
+    yield linear_case(bf16, 1, 4, 32, affine=True, bias=True)
+    yield linear_case(bf16, 1, 8, 16, affine=False, bias=False)
+    yield linear_case(fp16, 64, 4, 32, affine=True, bias=False)
 
 
 def compile_case(case: Case, cap: int) -> Resources:

@@ -75,6 +75,7 @@ def test_every_kernel_file_is_compiled() -> None:
     for path in Path(aot.__file__).parent.glob("*.py"):
         lines = path.read_text("utf-8").splitlines()
         written |= {after.split("(")[0].removeprefix("def ") for at, after in pairwise(lines) if at == "@jit"}
+    written = {name for name in written if name.endswith("_kernel")}  # the others are their helpers
     assert written == {case.kernel.__name__ for case in aot.cases()}
 
 

@@ -19,7 +19,7 @@ class LazyGroup(click.Group):
         return sorted(importlib.metadata.entry_points(group=GROUP).names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        # Waiting threads spin briefly, then sleep; read when OpenMP loads. One step of the 0.5B on 2 Zen 5 cores, median
+        # Waiting threads spin briefly, then sleep; read when OpenMP loads. One step of the 0.5B, 2 Zen 5 cores, median
         # of 40: 15.6 ms (default 15.9, sleeping at once 21.1), beside two busy processes 30.6 (sleeping at once 20.1),
         # where the default's long spinning costs up to twenty times.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")

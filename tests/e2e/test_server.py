@@ -20,8 +20,8 @@ from lsprotocol import types
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOLE = "hold = warehouse."
-LONG = "def test_all_numbers():\n    numbers = [\n        1,\n        2,\n        "
-"""Invites an endless answer."""
+LONG = "numbers = [\n" + "".join(f"    {number},\n" for number in range(1, 60)) + "    "
+"""Invites an endless answer: two items alone and the model closes the list at ten, before the test can cancel."""
 
 
 def _editor_module() -> ModuleType:
@@ -84,7 +84,7 @@ def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
     before = text[: text.index(HOLE)]
     line, column = before.count("\n"), len(before) - before.rfind("\n") - 1
     arguments = ["--model", str(default_model_path), "--engine-url", f"unix://{real_engine.socket}"]
-    options = {"context_tokens": 512, "max_tokens": 200, "show_threshold": -10}
+    options = {"context_tokens": 512, "max_tokens": 500, "show_threshold": -10}
 
     async def go() -> None:
         async with module._editor(workspace, arguments, options=options) as editor:
@@ -99,13 +99,12 @@ def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
 
             long = editor.open(workspace / "long.py", LONG)
             answered = real_engine.metric("holefill_completion_tokens_total")
-            params = editor.inline_params(long, LONG.count("\n"), 8)
+            params = editor.inline_params(long, LONG.count("\n"), 4)
             request = editor.client.protocol.send_request("textDocument/inlineCompletion", params)
             (number,) = [key for key, value in editor.client.protocol._request_futures.items() if value is request]
             await editor.when(lambda: real_engine.metric("holefill_in_flight") == 1, 60)
-            await asyncio.sleep(0.5)
             editor.client.protocol.notify("$/cancelRequest", types.CancelParams(id=number))
-            # One forward pass, which on a busy machine with cold weights takes seconds; 200 tokens would take minutes.
+            # One forward pass, which on a busy machine with cold weights takes seconds; 500 tokens would take minutes.
             await editor.when(lambda: real_engine.metric("holefill_in_flight") == 0, 15)
             assert real_engine.metric('holefill_requests_total{finish="cancelled"}') == 1
             assert real_engine.metric("holefill_completion_tokens_total") - answered < 50

@@ -142,6 +142,15 @@ class Engine(Generic[C]):
     def model_name(self) -> str:
         return self._options.name
 
+    @property
+    def transformer(self) -> Target[C]:
+        """For measurements beside the requests; what holds the turn may not be disturbed."""
+        return self._transformer
+
+    @property
+    def speculator(self) -> Speculator | None:
+        return self._speculator
+
     def close(self) -> None:
         self._closed = True
 

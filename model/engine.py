@@ -17,6 +17,7 @@ from holefill.model.answer import Answer
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.kv.prefix import Cache, PrefixCache, Slot
+from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.spec.tree import DraftTree, ancestor_mask
 from holefill.model.spec.verify import Verdict, verify
@@ -64,6 +65,9 @@ class Speculator(Protocol):
 
     def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
         """What the model expects after each of these prompt tokens; ``logits`` is [len(ids), vocab]."""
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        """Text to draft from; called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,16 @@ class Engine(Generic[C]):
     @property
     def speculator(self) -> Speculator | None:
         return self._speculator
+
+    @property
+    def takes_repositories(self) -> bool:
+        return self._speculator is not None
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        """Takes no turn: requests are computed meanwhile."""
+        if self._speculator is None:
+            raise EngineError("this engine does not draft, so it takes no repository: load it with speculation")
+        return self._speculator.sync_repository(update)
 
     def close(self) -> None:
         self._closed = True

@@ -67,6 +67,8 @@ class GenerateRequest:
     """Prefill work that any interactive request may interrupt."""
     draft_texts: tuple[str, ...] = ()
     """Text the answer is likely to quote (old text of the edited region, context items); used for drafting only."""
+    repository: str = ""
+    """Key under which the repository's text was sent (``model.repository``); used for drafting only."""
 
 
 class FinishReason(StrEnum):

@@ -1,5 +1,7 @@
 """The engine over HTTP: OpenAI-compatible ``/v1/completions``, plus ``/health``, ``/metrics`` and ``/v1/models``.
 
+``/v1/repository`` takes text to draft from, from this machine only.
+
 Headers leave before the prefill and a disconnect cancels within one step, so a client can give up at any moment.
 """
 
@@ -22,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
+from holefill.model.repository import RepositoryBackend
 from holefill.model.request import Backend, Chunk, GenerateRequest
 from holefill.model.serving.metrics import Metrics
 from holefill.model.serving.protocol import (
@@ -33,6 +36,7 @@ from holefill.model.serving.protocol import (
     error_body,
     parse_body,
 )
+from holefill.model.serving.repository_protocol import MAX_BYTES, PATH, dump, load_update
 from holefill.model.serving.stop_strings import StopStrings
 from holefill.model.tokenizer import Tokenizer
 
@@ -53,12 +57,18 @@ class ServingState:
         self.backend: Backend | None = None
         self.tokenizer: Tokenizer | None = None
         self.check: Callable[[GenerateRequest], None] = lambda request: None
+        self.repositories: RepositoryBackend | None = None
 
     def ready(
-        self, backend: Backend, tokenizer: Tokenizer, check: Callable[[GenerateRequest], None] | None = None
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        check: Callable[[GenerateRequest], None] | None = None,
+        repositories: RepositoryBackend | None = None,
     ) -> None:
         self.backend, self.tokenizer = backend, tokenizer
         self.check = check or self.check
+        self.repositories = repositories
         self.last_active = time.monotonic()
 
     def idle_seconds(self) -> float:
@@ -89,7 +99,7 @@ def create_app(state: ServingState) -> Starlette:
         if state.metrics.in_flight >= MAX_IN_FLIGHT:
             return _refuse(503, "too many requests at once: ask again", "overloaded")
         try:
-            body = parse_body(await _read(request))
+            body = parse_body(await _read(request, MAX_BODY_BYTES))
             generate = body.request(_prompt_ids(body, state.tokenizer))
             state.check(generate)
         except _TooLargeError:
@@ -98,12 +108,26 @@ def create_app(state: ServingState) -> Starlette:
             return _refuse(400, str(error), "invalid_request_error")
         return _Answering(state, state.backend, state.tokenizer, body, generate)
 
+    async def repository(request: Request) -> Response:
+        held = state.repositories
+        if held is None or not held.takes_repositories:
+            return _refuse(503, "the model is still loading, or does not draft", "loading")
+        try:
+            update = load_update(await _read(request, MAX_BYTES))
+            reply = await asyncio.get_running_loop().run_in_executor(state.threads, held.sync_repository, update)
+        except _TooLargeError:
+            return _refuse(413, f"the body is larger than {MAX_BYTES} bytes: send fewer texts", "invalid_request_error")
+        except (BadRequestError, EngineError) as error:
+            return _refuse(400, str(error), "invalid_request_error")
+        return JSONResponse(dump(reply))
+
     return Starlette(
         routes=[
             Route("/health", health),
             Route("/metrics", metrics),
             Route("/v1/models", models),
             Route("/v1/completions", completions, methods=["POST"]),
+            Route(PATH, repository, methods=["POST"]),
         ]
     )
 
@@ -116,11 +140,11 @@ def _refuse(status: int, message: str, kind: str) -> JSONResponse:
     return JSONResponse(error_body(message, kind), status)
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, limit: int) -> bytes:
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > limit:
             raise _TooLargeError
     return bytes(body)
 

@@ -16,8 +16,10 @@ import httpx
 
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
+from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.serving.protocol import dump_request, load_chunk
+from holefill.model.serving.repository_protocol import LOOPBACK_HOSTS, PATH, dump, load_reply
 from holefill.model.stops import StopRule
 
 CONNECT_S, HEALTH_S = 5.0, 5.0
@@ -48,6 +50,7 @@ class HttpBackend:
             raise ValueError("give a url or a Unix socket")
         self._where = str(uds) if uds is not None else str(url)
         base = _base_url(url)
+        self._local = uds is not None or base.host in LOOPBACK_HOSTS
         transport = httpx.HTTPTransport(
             uds=None if uds is None else str(uds),
             limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
@@ -93,6 +96,27 @@ class HttpBackend:
         with _Abort(cancel, request.deadline_ms) as abort:
             events = self._events(body, abort)
             yield from _own_chunks(events, abort) if own else _foreign_chunks(events, request, abort)
+
+    @property
+    def takes_repositories(self) -> bool:
+        """Our own engine on this machine; text is not sent anywhere else."""
+        if not self._local:
+            return False
+        try:
+            return self._is_own()
+        except UnreachableError:
+            return False
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        try:
+            response = self._client.post(PATH, json=dump(update))
+            if response.status_code != 200:
+                raise EngineError(_message(response, self._where))
+            return load_reply(response.json())
+        except (httpx.HTTPError, OSError) as error:
+            raise UnreachableError(self._unreachable(error)) from error
+        except ValueError as error:
+            raise EngineError(f"{self._where} takes no repositories: restart the engine") from error
 
     def _is_own(self) -> bool:
         """Asked until the server has once been ready; then remembered."""

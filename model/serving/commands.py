@@ -107,7 +107,7 @@ def _run(
 
         options = EngineOptions(name=state.model_name, slots=slots, max_context=max_context)
         loaded = load_engine(model, device=device, options=options, progress=report)
-        state.ready(loaded, loaded.tokenizer, loaded.check)
+        state.ready(loaded, loaded.tokenizer, loaded.check, loaded)
         click.echo(f"ready: {state.model_name}", err=True)
         loaded.warm(range(WARM_TOKENS))
 

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holefill.model.serving.protocol import error_body
+from holefill.model.serving.repository_protocol import PATH
 
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_PATHS = frozenset({"/health"})
 
 
@@ -20,6 +20,8 @@ class Policy:
     token: str | None = None
     hosts: frozenset[str] | None = None
     """Names the Host header may give, without port; None: any (Unix socket, or a wildcard address with a token)."""
+    repositories: bool = True
+    """Whether repositories may be sent here: between the users of one address they could be told apart by time."""
 
 
 class Guard:
@@ -41,6 +43,8 @@ class Guard:
             return JSONResponse(error_body("web pages may not use this server", "forbidden"), 403)
         if policy.hosts is not None and _host_name(headers.get("host", "")) not in policy.hosts:
             return JSONResponse(error_body("this server does not answer to that Host name", "forbidden"), 403)
+        if not policy.repositories and scope["path"] == PATH:
+            return JSONResponse(error_body("repositories are taken from this machine only", "forbidden"), 403)
         if policy.token is not None and scope["path"] not in OPEN_PATHS:
             given = headers.get("authorization", "").removeprefix("Bearer ").encode()
             if not hmac.compare_digest(given, policy.token.encode()):

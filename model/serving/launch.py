@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
+from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Chunk, GenerateRequest
 from holefill.model.serving.client import Health, HttpBackend, UnreachableError
 
@@ -83,6 +84,14 @@ class LocalEngine:
         except UnreachableError:
             self.ensure(cancel)
             yield from self._backend.generate(request, cancel)
+
+    @property
+    def takes_repositories(self) -> bool:
+        return self._backend.takes_repositories
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        """Starts no engine: one that starts later is sent the repository then."""
+        return self._backend.sync_repository(update)
 
     def ensure(self, cancel: CancelToken | None = None) -> None:
         """Returns when an engine is ready. Raises ``EngineError`` with the engine's own last words when it cannot."""

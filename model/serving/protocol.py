@@ -33,6 +33,7 @@ class CompletionBody:
     deadline_ms: float | None
     background: bool
     draft_texts: tuple[str, ...]
+    repository: str = ""
 
     def request(self, prompt_ids: tuple[int, ...]) -> GenerateRequest:
         return GenerateRequest(
@@ -43,6 +44,7 @@ class CompletionBody:
             deadline_ms=self.deadline_ms,
             background=self.background,
             draft_texts=self.draft_texts,
+            repository=self.repository,
         )
 
 
@@ -80,6 +82,7 @@ def parse_body(raw: bytes) -> CompletionBody:
         deadline_ms=None if deadline is None else extra.number("deadline_ms", 0.0, 0, 1e9),
         background=extra.flag("background"),
         draft_texts=extra.texts("draft_texts"),
+        repository=extra.text("repository", ""),
     )
 
 
@@ -174,6 +177,7 @@ def dump_request(request: GenerateRequest, model: str, *, own: bool) -> dict[str
             "deadline_ms": request.deadline_ms,
             "background": request.background,
             "draft_texts": list(request.draft_texts),
+            "repository": request.repository,
         }
     return body
 

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp
 
 from holefill.model.errors import EngineError
 from holefill.model.serving.app import ServingState, create_app
-from holefill.model.serving.guard import LOOPBACK_HOSTS, Guard, Policy
+from holefill.model.serving.guard import Guard, Policy
+from holefill.model.serving.repository_protocol import LOOPBACK_HOSTS
 
 POLL_S = 0.2
 
@@ -56,7 +57,12 @@ def tcp_listener(host: str, port: int, token: str) -> Listener:
     listening.listen(128)
     wildcard = host in ("0.0.0.0", "::")  # any name may lead here; the token alone decides
     return Listener(
-        listening, Policy(token, None if wildcard else LOOPBACK_HOSTS | {host.lower(), socket.gethostname()})
+        listening,
+        Policy(
+            token,
+            None if wildcard else LOOPBACK_HOSTS | {host.lower(), socket.gethostname()},
+            repositories=host.lower() in LOOPBACK_HOSTS,
+        ),
     )
 
 

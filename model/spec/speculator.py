@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import GenerateRequest
 from holefill.model.spec import build
 from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.calibration import Calibration
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.drafters import DRAFTERS
-from holefill.model.spec.drafters.automaton import AutomatonDrafter
 from holefill.model.spec.drafters.drafter import DraftContext, Drafter, Scope, TopTokens
 from holefill.model.spec.drafters.recycling import WIDTH
 from holefill.model.spec.prompt import read_prompt
+from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.top import top_k
 from holefill.model.spec.tree import DraftTree
 from holefill.model.spec.verify import Verdict
@@ -54,6 +55,7 @@ class TreeSpeculator:
         encode: Callable[[str], list[int]] | None = None,
         fim_ids: tuple[int, int, int] | None = None,
         fixed_nodes: int | None = None,
+        repositories: RepositoryStore | None = None,
     ) -> None:
         """``fixed_nodes`` switches the cost rule off: the baseline it is measured against."""
         unknown = sorted(set(drafters) - set(DRAFTERS))
@@ -64,6 +66,7 @@ class TreeSpeculator:
         self._encode = encode
         self._fim_ids = fim_ids
         self._fixed_nodes = fixed_nodes
+        self.repositories = repositories or RepositoryStore(encode or (lambda text: []))
         self._token_ms = cost(1)
         self._buffers: list[BufferIndex] = []
         self._texts: dict[str, list[int]] = {}
@@ -112,13 +115,16 @@ class TreeSpeculator:
         for drafter in self._drafters.values():
             drafter.learn_top(top)
 
-    def index_repository(self, documents: Sequence[Sequence[int]]) -> None:
+    def index_repository(self, documents: Sequence[Sequence[int]], repository: str = "") -> None:
         """Token ids of the repository's files, for the automaton drafter. They shape drafts, never answers."""
-        for drafter in self._drafters.values():
-            if isinstance(drafter, AutomatonDrafter):
-                drafter.index_repository(documents)
+        self.repositories.index(repository, documents)
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        """From any thread; the next request drafts from it."""
+        return self.repositories.sync(update)
 
     def reset(self, scope: Scope) -> None:
+        self.repositories.clear()
         for drafter in self._drafters.values():
             drafter.reset(scope)
         self._buffers.clear()
@@ -133,7 +139,7 @@ class TreeSpeculator:
             for drafter in self._drafters.values():
                 drafter.learn_text(run)
         self._request, self._known = request, len(ids)
-        self._context = DraftContext(text.before, ids[-1], buffer)
+        self._context = DraftContext(text.before, ids[-1], buffer, self.repositories.arrays(request.repository))
 
     def _buffer(self, before: Sequence[int]) -> BufferIndex:
         """The index of the same document, most recently used last; the least recently used makes room."""

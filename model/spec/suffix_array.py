@@ -21,26 +21,29 @@ class SuffixArray:
     30–60 µs (one Zen 5 core).
     """
 
-    def __init__(self, documents: Sequence[Sequence[int]]) -> None:
+    def __init__(self, documents: Sequence[Sequence[int] | npt.NDArray[np.int32]]) -> None:
         parts = [part for document in documents for part in (document, (SENTINEL,))]
         joined = [np.asarray(part, dtype=np.int32) for part in parts]
         self._text = np.concatenate([np.full(1, SENTINEL, np.int32), *joined])[::-1].copy()
         """Reversed; ends in a sentinel, so that no index runs past it before a comparison fails."""
         self._order = _sort_suffixes(self._text, DEPTH)
+        self._tokens = self._text.data
+        """The same memory; reading one item is three times faster than from the array."""
+        self._starts = self._order.data
 
     def __len__(self) -> int:
         return len(self._text) - 1
 
     def match(self, context: Sequence[int]) -> list[tuple[int, int]]:
         """Intervals of ``self`` for the suffixes of ``context`` of length 1, 2, …, the longest that occurs."""
-        text, order = self._text, self._order
+        text, order = self._tokens, self._starts
         found: list[tuple[int, int]] = []
         low, high = 0, len(order)
         for depth, token in enumerate(reversed(context[-DEPTH:])):
 
             def key(index: int, depth: int = depth) -> int:
                 # At most `depth` real tokens precede, and the text's last one is a sentinel: the index stays inside.
-                return int(text[order[index] + depth])
+                return text[order[index] + depth]
 
             span = range(low, high)
             left, right = bisect_left(span, token, key=key), bisect_right(span, token, key=key)
@@ -58,7 +61,7 @@ class SuffixArray:
 
     def token_at(self, position: int) -> int:
         """Token of the forward text, ``SENTINEL`` at a document's end."""
-        return int(self._text[len(self._text) - 1 - position]) if position < len(self._text) else SENTINEL
+        return self._tokens[len(self._tokens) - 1 - position] if position < len(self._tokens) else SENTINEL
 
 
 def _sort_suffixes(text: npt.NDArray[np.int32], depth: int) -> npt.NDArray[np.int32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -26,13 +27,17 @@ from filelock import FileLock
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.errors import EngineError
+from holefill.model.repository import SourceText, send_changes, send_repository
 from holefill.model.request import FinishReason, GenerateRequest, Sampling, Shape, StopSpec
-from holefill.model.serving.app import ServingState
+from holefill.model.serving.app import ServingState, create_app
 from holefill.model.serving.client import HttpBackend, UnreachableError
 from holefill.model.serving.commands import engine as engine_command
+from holefill.model.serving.guard import Guard, Policy
 from holefill.model.serving.launch import LaunchOptions, LocalEngine
 from holefill.model.serving.protocol import MAX_BODY_BYTES
 from holefill.model.serving.server import Listener, run_server, tcp_listener, unix_listener
+from holefill.model.spec.cost import CostCurve
+from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 
 TOKEN = "0123456789abcdef"
@@ -47,6 +52,7 @@ class Running:
     port: int
     target: Any
     state: ServingState
+    speculator: TreeSpeculator
 
     def client(self, **headers: str) -> httpx.Client:
         return httpx.Client(
@@ -87,10 +93,12 @@ def serving(state: ServingState, listeners: list[Listener], load: Callable[[], N
 def running(byte_tokenizer: Tokenizer, scripted: Callable[..., Any], short_folder: Path) -> Iterator[Running]:
     target = scripted(40, "hello wörld")
     state = ServingState("tiny")
-    backend = Engine(target, byte_tokenizer, EngineOptions(name="tiny", prefill_chunk=8, max_context=1000))
+    drafting = TreeSpeculator(260, cost=CostCurve.flat(), encode=byte_tokenizer.encode)
+    options = EngineOptions(name="tiny", prefill_chunk=8, max_context=1000, draft_budget=0)
+    backend = Engine(target, byte_tokenizer, options, drafting)
     listeners = [unix_listener(short_folder / "e.sock"), tcp_listener("127.0.0.1", 0, TOKEN)]
-    running = Running(short_folder / "e.sock", listeners[1].socket.getsockname()[1], target, state)
-    with serving(state, listeners, lambda: state.ready(backend, byte_tokenizer, backend.check)):
+    running = Running(short_folder / "e.sock", listeners[1].socket.getsockname()[1], target, state, drafting)
+    with serving(state, listeners, lambda: state.ready(backend, byte_tokenizer, backend.check, backend)):
         wait_for(lambda: state.backend is not None)
         yield running
 
@@ -325,6 +333,47 @@ def test_the_client_gives_what_the_engine_gives(running: Running) -> None:
         assert served[-1].timing.prompt_tokens == 40
     assert backend.model_name == "tiny"
     backend.close()
+
+
+def test_a_repository_travels_once_and_then_only_what_changed(running: Running) -> None:
+    backend = HttpBackend(uds=running.uds)
+    texts = {"a.py": "def total(items):\n", "b.py": "x = total([])\n"}
+    read: list[str] = []
+
+    def files() -> list[SourceText]:
+        def reader(path: str) -> Callable[[], str]:
+            return lambda: read.append(path) or texts[path]
+
+        return [SourceText(path, str(hash(text)), reader(path)) for path, text in texts.items()]
+
+    assert backend.takes_repositories
+    send_repository(backend, "/r", files())
+    assert sorted(read) == ["a.py", "b.py"]
+    texts["b.py"] = "y = 1\n"
+    assert send_changes(backend, "/r", files(), [])
+    assert read[2:] == ["b.py"]
+    assert not send_changes(backend, "/other", files(), [])  # never sent: the whole is wanted
+    assert running.speculator.repositories.tokens() == sum(map(len, texts.values()))
+    backend.close()
+
+
+def test_repositories_stay_on_this_machine(running: Running) -> None:
+    assert not HttpBackend("http://192.0.2.1:8012", token=TOKEN).takes_repositories
+    guarded = Guard(create_app(running.state), Policy(TOKEN, None, repositories=False))
+    transport = httpx.ASGITransport(app=guarded)
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            return (await client.post("/v1/repository", json={"repository": "r"}, headers=headers)).status_code
+
+    assert asyncio.run(ask()) == 403
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"repository": "r", "files": [3]}', b"[" * 100_000])
+def test_a_malformed_repository_is_refused(running: Running, raw: bytes) -> None:
+    with running.client() as client:
+        assert client.post("/v1/repository", content=raw).status_code == 400
 
 
 def test_over_tcp_with_and_without_the_token(running: Running) -> None:

@@ -24,16 +24,9 @@ OCCURRENCES = 64
 
 
 class AutomatonDrafter:
-    """A suffix automaton for text that grows (``context.buffer``), a suffix array for the repository."""
+    """A suffix automaton for text that grows (``context.buffer``), suffix arrays for the repository."""
 
     name = "automaton"
-
-    def __init__(self) -> None:
-        self._repository: SuffixArray | None = None
-
-    def index_repository(self, documents: Sequence[Sequence[int]]) -> None:
-        """Replaces the static text: token ids of the files of one repository. Takes about 0.5 s per million."""
-        self._repository = SuffixArray(documents)
 
     def propose(self, context: DraftContext, budget: int, max_depth: int) -> list[DraftTree]:
         automaton = context.buffer.automaton
@@ -48,13 +41,12 @@ class AutomatonDrafter:
                 floor=FLOOR,
             )
         ]
-        repository = self._repository
-        if repository is not None:
+        if context.repository:
             trees.append(
                 best_first(
                     context.root,
-                    _repository_matches(repository, context.text),
-                    lambda state: _repository_successors(repository, state),
+                    _repository_matches(context.repository, context.text),
+                    _repository_successors,
                     budget=budget,
                     max_depth=max_depth,
                     source=REPOSITORY,
@@ -73,7 +65,7 @@ class AutomatonDrafter:
         """The buffer index is extended by its owner, the request."""
 
     def reset(self, scope: Scope) -> None:
-        self._repository = None
+        """Holds nothing: its texts belong to the request and to the repository store."""
 
 
 def _buffer_successors(automaton: SuffixAutomaton, state: int, length: int) -> list[Successor[tuple[int, int]]]:
@@ -94,36 +86,38 @@ def _buffer_successors(automaton: SuffixAutomaton, state: int, length: int) -> l
     return sorted(found.values(), key=lambda successor: -successor.p)
 
 
-Matches = tuple[tuple[int, tuple[int, ...]], ...]
-"""Match length and the positions after its occurrences, longest match first."""
+Matches = tuple[tuple[SuffixArray, int, tuple[int, ...]], ...]
+"""Text, match length and the positions after the match's occurrences; longest first, of equal ones the fresher text."""
 
 
-def _repository_matches(repository: SuffixArray, text: Sequence[int]) -> Matches:
-    intervals = repository.match(text)
-    chosen: list[tuple[int, tuple[int, ...]]] = []
-    wider_than = 0
-    for length in range(len(intervals), 0, -1):
-        low, high = intervals[length - 1]
-        if high - low > wider_than:  # a shorter match that occurs no more often says nothing new
-            chosen.append((length, tuple(repository.occurrences((low, high), OCCURRENCES))))
-            wider_than = 2 * (high - low)
-        if len(chosen) > SHORTER:
-            break
-    return tuple(chosen)
+def _repository_matches(repository: Sequence[SuffixArray], text: Sequence[int]) -> Matches:
+    chosen: list[tuple[SuffixArray, int, tuple[int, ...]]] = []
+    for part in repository:
+        intervals = part.match(text)
+        levels, wider_than = 0, 0
+        for length in range(len(intervals), 0, -1):
+            low, high = intervals[length - 1]
+            if high - low > wider_than:  # a shorter match that occurs no more often says nothing new
+                chosen.append((part, length, tuple(part.occurrences((low, high), OCCURRENCES))))
+                wider_than = 2 * (high - low)
+                levels += 1
+            if levels > SHORTER:
+                break
+    return tuple(sorted(chosen, key=lambda match: -match[1]))
 
 
-def _repository_successors(repository: SuffixArray, matches: Matches) -> list[Successor[Matches]]:
+def _repository_successors(matches: Matches) -> list[Successor[Matches]]:
     found: dict[int, Successor[Matches]] = {}
     left = 1.0
-    for length, positions in matches:
+    for part, length, positions in matches:
         following: dict[int, list[int]] = {}
         for position in positions:
-            following.setdefault(repository.token_at(position), []).append(position + 1)
+            following.setdefault(part.token_at(position), []).append(position + 1)
         following.pop(-1, None)
         total = sum(len(after) for after in following.values()) + 1
         for token, after in nlargest(WIDTH, following.items(), key=lambda item: (len(item[1]), item[0])):
             if token not in found:
-                state = ((length + 1, tuple(after)),)
+                state = ((part, length + 1, tuple(after)),)
                 found[token] = Successor(token, left * len(after) / total, length, state)
         left /= total
     return sorted(found.values(), key=lambda successor: -successor.p)

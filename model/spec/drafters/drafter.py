@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holefill.model.spec.buffer import BufferIndex
+from holefill.model.spec.suffix_array import SuffixArray
 from holefill.model.spec.tree import DraftTree
 
 FLOOR = 0.02
@@ -35,6 +36,8 @@ class DraftContext:
     root: int
     """The last token of the model's own sequence: what the tree hangs from."""
     buffer: BufferIndex
+    repository: tuple[SuffixArray, ...] = ()
+    """Text of the request's repository, recently changed files first."""
 
 
 @dataclass(frozen=True, slots=True)

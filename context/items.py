@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NewType
 
 CharOffset = NewType("CharOffset", int)
@@ -43,6 +44,19 @@ class Cursor:
         return self.text[self.offset :]
 
 
+class ItemRole(StrEnum):
+    """What an item says of the hole itself; forms of a prompt choose by it (``forms``)."""
+
+    CALLEE = "callee"
+    """The signature of the call that the cursor is inside of."""
+    MEMBERS = "members"
+    """What the receiver before the cursor offers."""
+    EXPECTED = "expected"
+    EXAMPLE = "example"
+    """A line of the workspace that makes the same call."""
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One piece of context: text for the prompt, spans for the metrics, ids for deduplication."""
@@ -55,6 +69,7 @@ class Item:
     score: float = 0.0
     """Comparable within one source only; higher is better."""
     cost_ms: float = 0.0
+    role: ItemRole = ItemRole.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +88,5 @@ class Pack:
     dropped: tuple[Dropped, ...] = ()
     tokens: int = 0
     provider_ms: dict[str, float] = field(default_factory=dict)
+    facts: tuple[Item, ...] = ()
+    """Everything the providers said, whether or not the prompt has room for it: for drafts and checks."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from holefill.context.index.import_statements import Import, import_statements
 from holefill.context.redaction import redact
+from holefill.context.syntax.calls import Call, calls
 from holefill.context.syntax.definitions import Definition, definitions
 from holefill.context.syntax.languages import LANGUAGES, language_of
 from holefill.context.syntax.parsing import Parsed, parse
@@ -31,6 +32,7 @@ class FileRecord:
     imports: tuple[Import, ...] = ()
     default_export: str = ""
     config: str = ""
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,15 @@ class Located:
     @property
     def id(self) -> str:
         return self.path if self.symbol is None else f"{self.path}#{self.symbol.qualified}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A place that calls: the qualified name of the function (empty: the module itself) and its line, from 0."""
+
+    path: str
+    name: str
+    line: int
 
 
 def is_config(path: str) -> bool:
@@ -72,4 +83,5 @@ def analyse(path: str, text: str, parsed: Parsed | None = None) -> FileRecord:
     symbols = tuple(
         replace(symbol, signature=redact(symbol.signature), doc=redact(symbol.doc)) for symbol in definitions(parsed)
     )
-    return FileRecord(path, language, digest(text), symbols, import_statements(parsed), default)
+    edges = calls(parsed, symbols)
+    return FileRecord(path, language, digest(text), symbols, import_statements(parsed), default, calls=edges)

@@ -15,11 +15,12 @@ from typing import Any
 
 from holefill.context.index.import_statements import Import, ImportedName
 from holefill.context.index.records import FileRecord
+from holefill.context.syntax.calls import Call
 from holefill.context.syntax.definitions import Definition
 
 _LOG = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it when a FileRecord's fields, a query in ``syntax/queries`` or the meaning of a kind changes."""
 
 
@@ -87,13 +88,14 @@ def _payload(record: FileRecord) -> str:
         (known.module, [(name.name, name.local) for name in known.names], known.level, known.reexport)
         for known in record.imports
     ]
-    fields = [record.language, record.digest, symbols, imports, record.default_export, record.config]
+    edges = [astuple(edge) for edge in record.calls]
+    fields = [record.language, record.digest, symbols, imports, record.default_export, record.config, edges]
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
 
 
 def _record(path: str, payload: str) -> FileRecord:
     fields: list[Any] = json.loads(payload)
-    language, digest, symbols, imports, default_export, config = fields
+    language, digest, symbols, imports, default_export, config, edges = fields
     return FileRecord(
         path,
         language,
@@ -105,4 +107,5 @@ def _record(path: str, payload: str) -> FileRecord:
         ),
         default_export,
         config,
+        tuple(Call(*edge) for edge in edges),
     )

@@ -13,7 +13,7 @@ from holefill.context.index.files import FileRules, SourceFile, accepts, read_so
 from holefill.context.index.import_statements import import_statements
 from holefill.context.index.imports import ImportResolver, Resolved
 from holefill.context.index.module_paths import ModulePaths
-from holefill.context.index.records import CONFIG, FileRecord, Located, analyse, digest
+from holefill.context.index.records import CONFIG, Caller, FileRecord, Located, analyse, digest
 from holefill.context.index.store import IndexStore, Stored
 from holefill.context.syntax.documents import Documents
 from holefill.context.syntax.parsing import Parsed
@@ -26,7 +26,7 @@ _OVERLAY = -1
 
 
 class WorkspaceIndex:
-    """Symbols and imports of every source file below ``root``. All methods may be called from any thread.
+    """Symbols, imports and call edges of every source file below ``root``. All methods may be called from any thread.
 
     ``open`` reads the store, ``refresh`` compares with the disk, ``update`` takes the text of an edited document, which
     stands above the disk until ``release``. Readers see a consistent state between two changes, never half of one.
@@ -41,6 +41,7 @@ class WorkspaceIndex:
         self._stored: dict[str, Stored] = {}
         self._records: dict[str, FileRecord] = {}
         self._by_name: dict[str, set[str]] = {}
+        self._by_callee: dict[str, set[str]] = {}
         self._overlays: dict[str, str] = {}
         self.edits = EditLog()
         self.documents = Documents()
@@ -154,6 +155,32 @@ class WorkspaceIndex:
             Located(record.path, symbol) for record in records for symbol in record.symbols if symbol.name == name
         )
 
+    def callers(self, located: Located) -> tuple[Caller, ...]:
+        """Who calls a function, method or class, in path order.
+
+        Edges are by name: a call counts from the definition's own file and from files that import its file, and from
+        anywhere when nothing else in the workspace has the name.
+        """
+        if located.symbol is None:
+            return ()
+        name = located.symbol.name
+        with self._lock:
+            paths = sorted(self._by_callee.get(name, ()))
+            records = [self._records[path] for path in paths]
+        only = len(self.find(name)) == 1
+        return tuple(
+            Caller(record.path, edge.caller, edge.line)
+            for record in records
+            if only or record.path == located.path or located.path in self._resolver().modules_of(record)
+            for edge in record.calls
+            if edge.callee == name
+        )
+
+    def callees(self, path: str, caller: str) -> tuple[str, ...]:
+        """Names that a function (by qualified name; empty: the module) calls, in order."""
+        record = self.record(path)
+        return () if record is None else tuple(edge.callee for edge in record.calls if edge.caller == caller)
+
     def members(self, located: Located) -> tuple[Located, ...]:
         """Methods and fields of a class, or the top-level definitions of a module."""
         record = self._records.get(located.path)
@@ -233,6 +260,8 @@ class WorkspaceIndex:
             self._records[path] = stored.record
             for symbol in stored.record.symbols:
                 self._by_name.setdefault(symbol.name, set()).add(path)
+            for edge in stored.record.calls:
+                self._by_callee.setdefault(edge.callee, set()).add(path)
             self._epoch += 1
         self._stored[path] = stored
 
@@ -246,8 +275,14 @@ class WorkspaceIndex:
 
     def _unname(self, path: str) -> None:
         old = self._records.get(path)
-        for name in {symbol.name for symbol in old.symbols} if old is not None else ():
-            paths = self._by_name.get(name, set())
-            paths.discard(path)
-            if not paths:
-                self._by_name.pop(name, None)
+        if old is not None:
+            _forget(self._by_name, {symbol.name for symbol in old.symbols}, path)
+            _forget(self._by_callee, {edge.callee for edge in old.calls}, path)
+
+
+def _forget(table: dict[str, set[str]], names: set[str], path: str) -> None:
+    for name in names:
+        paths = table.get(name, set())
+        paths.discard(path)
+        if not paths:
+            table.pop(name, None)

@@ -53,11 +53,14 @@ class HoleAt:
     node: tree_sitter.Node = field(repr=False)
 
 
-def hole_at(cursor: Cursor, previous: Parsed | None = None) -> HoleAt | None:
-    """None where nothing with a type can stand: in a comment or string, in an import, in unknown languages."""
+def hole_at(cursor: Cursor, previous: Parsed | None = None, repaired: Repair | None = None) -> HoleAt | None:
+    """None where nothing with a type can stand: in a comment or string, in an import, in unknown languages.
+
+    ``repaired``: the cursor's repair, where somebody has it (``index.documents``); ``previous``: an earlier tree.
+    """
     if cursor.language not in LANGUAGES or not 0 <= cursor.offset <= len(cursor.text):
         return None
-    repaired = repair(cursor.language, cursor.text, cursor.offset, previous)
+    repaired = repaired or repair(cursor.language, cursor.text, cursor.offset, previous)
     source = repaired.parsed.source
     at = len(encode(repaired.text[: repaired.hole]))
     node = repaired.parsed.root.descendant_for_byte_range(at, at + len(SENTINEL))

@@ -42,9 +42,15 @@ class TypedHole:
 class TypedHoles:
     """Of one workspace folder. Checkers start with the first question about their language. Any thread may call."""
 
-    def __init__(self, index: WorkspaceIndex, tsc: str | None = None, limits: Limits | None = None) -> None:
-        """``tsc``: TypeScript 7's executable, where it is neither in the workspace's node_modules nor on PATH."""
+    def __init__(
+        self, index: WorkspaceIndex, tsc: str | None = None, limits: Limits | None = None, checkers: bool = True
+    ) -> None:
+        """``tsc``: TypeScript 7's executable, where it is neither in the workspace's node_modules nor on PATH.
+
+        Without ``checkers`` the floor answers alone and no process is started.
+        """
         self.index = index
+        self._checkers = checkers
         self._tsc = tsc
         self._limits = limits
         self._layers: dict[str, Layered] = {}
@@ -103,6 +109,8 @@ class TypedHoles:
 
     def _spec(self, family: str) -> LspSpec | None:
         root = str(self.index.root)
+        if not self._checkers:
+            return None
         if family == "python":
             return python_spec(root)
         return typescript_spec(root, self._tsc) if family == "typescript" else None

@@ -10,8 +10,9 @@ from holefill.context.gather import Gatherer
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import Cursor
 from holefill.context.provider import Deadline
-from holefill.context.providers import PROVIDERS
+from holefill.context.providers import PROVIDERS, Sources
 from holefill.context.syntax.languages import language_of
+from holefill.context.types.typed_holes import TypedHoles
 
 
 def test_random_truncations_of_a_real_repository(shared_data, tmp_path, tokenizer):
@@ -22,7 +23,9 @@ def test_random_truncations_of_a_real_repository(shared_data, tmp_path, tokenize
         (tmp_path / row["path"]).write_text(row["content"])
     index = WorkspaceIndex(tmp_path)
     index.refresh()
-    gather = Gatherer([PROVIDERS[name](index) for name in ("imports", "class_signatures")], tokenizer)
+    known = Sources(index, TypedHoles(index, checkers=False))
+    names = ("imports", "class_signatures", "callees_callers", "typed_hole")
+    gather = Gatherer([PROVIDERS[name](known) for name in names], tokenizer)
     rng, answered = random.Random(5), 0
     importing = [row for row in files if index.imported(row["path"])]
     try:

@@ -26,6 +26,7 @@ TEXTS = [
     "import { three } from './d'\nexport class C { three() {} }\n",
     "export function three(): void {}\n",
     '{"compilerOptions": {"paths": {"@/*": ["web/*"]}}}',
+    "from pkg.b import two\ndef one():\n    two(1)\n",
     "broken ( [ {\n",
     "",
 ]
@@ -34,7 +35,8 @@ TEXTS = [
 def state(index):
     """Everything the index answers."""
     return {path: (index.record(path), index.imported(path), index.imported_files(path)) for path in index.paths()} | {
-        name: index.find(name) for name in ("one", "two", "three", "A", "C", "m")
+        name: [(found, index.callers(found)) for found in index.find(name)]
+        for name in ("one", "two", "three", "A", "C", "m")
     }
 
 

@@ -14,9 +14,10 @@ from holefill.context.index.edits import EditLog
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import Cursor
 from holefill.context.provider import Deadline
-from holefill.context.providers import PROVIDERS
+from holefill.context.providers import PROVIDERS, Sources, providers
 from holefill.context.retrieval.lexical import LexicalIndex, split_identifiers
 from holefill.context.syntax.languages import LANGUAGES
+from holefill.context.types.typed_holes import TypedHoles
 
 FILES = {
     "shop/__init__.py": "from .models import Order\n",
@@ -59,8 +60,12 @@ def at(index, path, marked, language="python"):
     return Cursor(str(index.root / path), marked.replace("|", "", 1), offset, language, str(index.root))
 
 
+def made(name, index):
+    return PROVIDERS[name](Sources(index, TypedHoles(index, checkers=False)))
+
+
 def gathered(name, index, cursor):
-    return PROVIDERS[name](index).gather(cursor, 400, Deadline.after_ms(2000))
+    return made(name, index).gather(cursor, 400, Deadline.after_ms(2000))
 
 
 def test_imports_show_signature_documentation_and_members(index):
@@ -102,7 +107,7 @@ def test_class_signatures_of_the_enclosing_class_and_its_bases(index):
 
 
 def test_similar_finds_code_with_the_same_words(index):
-    provider = PROVIDERS["similar"](index)
+    provider = made("similar", index)
     cursor = at(index, "main.py", "def discounted(order):\n    order_total = order.total()\n    return apply|")
     deadline = time.monotonic() + 5
     items = []
@@ -163,17 +168,24 @@ def test_total_on_any_buffer(tmp_path_factory, text, cut, data):
     index = WorkspaceIndex(tmp_path_factory.getbasetemp())
     language = data.draw(st.sampled_from([*sorted(LANGUAGES), "text"]))
     cursor = Cursor(str(index.root / "x"), text, int(cut * len(text)), language)
-    for factory in PROVIDERS.values():
-        assert isinstance(factory(index).gather(cursor, 100, Deadline.after_ms(100)), list)
+    for name in PROVIDERS:
+        assert isinstance(made(name, index).gather(cursor, 100, Deadline.after_ms(100)), list)
 
 
 def test_a_huge_buffer_is_left_alone(index):
     cursor = Cursor(str(index.root / "big.py"), "value = 1\n" * 500_000, 2_500_000, "python", str(index.root))
     before = time.thread_time()
     index.update(cursor.path, cursor.text)
-    for name in PROVIDERS:
+    for name in PROVIDERS.keys() - {"process"}:
         gathered(name, index, cursor)
     assert time.thread_time() - before < 0.5
+
+
+def test_a_provider_is_turned_off_by_its_name(index):
+    known = Sources(index, TypedHoles(index, checkers=False))
+    assert [one.name for one in providers(known)] == list(PROVIDERS)
+    left = [one.name for one in providers(known, ("similar", "process"))]
+    assert left == [name for name in PROVIDERS if name not in ("similar", "process")]
 
 
 @pytest.mark.parametrize(("name", "share"), [("llm", 0.75), ("click", 0.65), ("vue_core", 0.75)])
@@ -185,7 +197,7 @@ def test_imports_show_most_cross_file_names_on_real_commits(shared_data, tmp_pat
             (tmp_path / row["path"]).write_text(row["content"])
     index = WorkspaceIndex(tmp_path)
     index.refresh()
-    provider = PROVIDERS["imports"](index)
+    provider = made("imports", index)
     with gzip.open(shared_data / f"{name}_cases.jsonl.gz", "rt") as rows:
         cases = [case for case in map(json.loads, rows) if case["cross_file"]][:40]
     seen = wanted = 0

@@ -1,0 +1,32 @@
+"""One ``TypedHoles``, and so one set of checkers, per workspace folder, whoever asks."""
+
+from __future__ import annotations
+
+import threading
+
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.types.typed_holes import TypedHoles
+
+
+class HolesRegistry:
+    """Any thread may call. Nothing starts before the first question about a language."""
+
+    def __init__(self, tsc: str | None = None) -> None:
+        self._tsc = tsc
+        self._holes: dict[WorkspaceIndex, TypedHoles] = {}
+        self._lock = threading.Lock()
+
+    def of(self, index: WorkspaceIndex) -> TypedHoles:
+        with self._lock:
+            found = self._holes.get(index)
+            if found is None:
+                found = self._holes[index] = TypedHoles(index, self._tsc)
+            return found
+
+    def all(self) -> tuple[TypedHoles, ...]:
+        with self._lock:
+            return tuple(self._holes.values())
+
+    def close(self) -> None:
+        for holes in self.all():
+            holes.close()

@@ -200,6 +200,7 @@ class Completer:
             deadline_ms=self.options.deadline_ms,
             prompt_text=prompt.text,
             draft_texts=quoted + tuple(item.text for item in pack.items),
+            repository=cursor.root or "",
         )
 
     def _generate(self, request: GenerateRequest, cancel: CancelToken, draft: _Draft, due: float | None) -> None:

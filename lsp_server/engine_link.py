@@ -18,6 +18,7 @@ from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import Completion, CompletionRequest, Reason, Receipt
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import ModelError, UnknownModelError
+from holefill.model.request import Backend
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,12 @@ class EngineLink:
         elif self.status.state is State.ERROR:
             self._set(Status(State.READY))
         return completion
+
+    @property
+    def backend(self) -> Backend | None:
+        """The engine, once it is ready."""
+        completer = self._completer
+        return None if completer is None else completer.backend
 
     def recall(self, request: CompletionRequest) -> Completion | None:
         return None if self._completer is None else self._completer.recall(request)

@@ -18,14 +18,19 @@ EDIT_PAUSE_S = 0.3
 
 Progress = Callable[[str, int, int], None]
 """Called with (root, files done, files in all), from the background thread."""
+Changed = Callable[[WorkspaceIndex, Iterable[str] | None], None]
+"""Called from the background thread when these paths (None: any) of an index are current again."""
 
 
 class Indexes:
     """Any thread may call any method; none of them waits for indexing."""
 
-    def __init__(self, cache_dir: Path | None, progress: Progress | None = None) -> None:
+    def __init__(
+        self, cache_dir: Path | None, progress: Progress | None = None, changed: Changed | None = None
+    ) -> None:
         self._cache_dir = cache_dir
         self._progress = progress
+        self._changed = changed or (lambda index, paths: None)
         self._indexes: dict[str, WorkspaceIndex] = {}
         self._stop = threading.Event()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="holefill-index")
@@ -58,12 +63,12 @@ class Indexes:
         with self._lock:
             self._edits.pop(path, None)
         for index in self._holding(path):
-            self._submit(partial(index.release, path))
+            self._submit(partial(index.release, path), partial(self._changed, index, [path]))
 
     def changed_on_disk(self, paths: Iterable[str]) -> None:
         for path in paths:
             for index in self._holding(path):
-                self._submit(partial(index.reload, [path]))
+                self._submit(partial(index.reload, [path]), partial(self._changed, index, [path]))
 
     def stop(self) -> None:
         self._stop.set()
@@ -77,21 +82,23 @@ class Indexes:
         root = str(index.root)
         tell = self._progress
         index.refresh(None if tell is None else lambda done, total: tell(root, done, total), self._stop)
+        self._changed(index, None)
 
     def _flush(self) -> None:
         with self._lock:
             edits, self._edits, self._timer = self._edits, {}, None
         for path, text in edits.items():
             for index in self._holding(path):
-                self._submit(partial(index.update, path, text))
+                self._submit(partial(index.update, path, text), partial(self._changed, index, [path]))
 
     def _holding(self, path: str) -> list[WorkspaceIndex]:
         return [index for root, index in tuple(self._indexes.items()) if PurePath(path).is_relative_to(root)]
 
-    def _submit(self, work: Callable[[], None]) -> None:
+    def _submit(self, *work: Callable[[], None]) -> None:
         def guarded() -> None:
             try:
-                work()
+                for step in work:
+                    step()
             except Exception:  # the boundary of this thread: a folder that cannot be indexed must not end indexing
                 log.exception("indexing failed")
 

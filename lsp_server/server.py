@@ -23,6 +23,7 @@ from holefill.lsp_server.engine_link import EngineLink, Progress, Status
 from holefill.lsp_server.features import completion, documents, explain, inline_completion, typed_holes
 from holefill.lsp_server.features import status as status_feature
 from holefill.lsp_server.indexes import Indexes
+from holefill.lsp_server.repository_link import RepositoryLink
 from holefill.lsp_server.scheduling import Patience, Scheduler
 from holefill.lsp_server.session import Session
 
@@ -48,7 +49,8 @@ class HolefillServer(LanguageServer):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="holefill-complete")
         self.scheduler: Scheduler[Completion] = Scheduler(self._workers)
-        self.indexes = Indexes(cache_dir, self._index_progress)
+        self.repositories = RepositoryLink(lambda: self.engine.backend)
+        self.indexes = Indexes(cache_dir, self._index_progress, self.repositories.changed)
         self.chat = ChatLsp(self.indexes.of)
         self.engine = EngineLink(self._connect, self._fetch, self._tell)
         for feature in (documents, inline_completion, explain, status_feature, typed_holes):
@@ -108,6 +110,7 @@ class HolefillServer(LanguageServer):
     def stop(self) -> None:
         self.scheduler.cancel_all()
         self.indexes.stop()
+        self.repositories.stop()
         self.chat.close()
         self.engine.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
@@ -117,7 +120,9 @@ class HolefillServer(LanguageServer):
         return completion
 
     def _connect(self) -> Completer:
-        return connect.completer(self.session.settings, self.indexes.of)
+        completer = connect.completer(self.session.settings, self.indexes.of)
+        self.repositories.connected()
+        return completer
 
     def _fetch(self, progress: Progress) -> None:
         connect.fetch_model(self.session.settings, progress)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 BATCH_CHARS = 1_000_000
 """Text of one message: an engine answers it within a fraction of a second."""
@@ -48,6 +48,7 @@ class RepositoryReply:
     """Digests whose texts it wants."""
 
 
+@runtime_checkable
 class RepositoryBackend(Protocol):
     """A ``Backend`` in this process or on this machine that can draft from repositories."""
 

@@ -1,0 +1,95 @@
+"""What the engine is sent of a workspace: everything once, then changes; no secrets; never to another machine."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.lsp_server.indexes import Indexes
+from holefill.lsp_server.repository_link import RepositoryLink, send_index
+from holefill.model.repository import RepositoryReply, RepositoryUpdate
+
+KEY = "AKIA" + "IOSFODNN7EXAMPLE"
+
+
+class Engine:
+    """Holds what it is sent, as the engine does."""
+
+    model_name = "fake"
+
+    def __init__(self, local: bool = True) -> None:
+        self.takes_repositories = local
+        self.digests: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        self.known = False
+        self.arrived = threading.Event()
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        if not (self.known or update.whole):
+            return RepositoryReply(known=False)
+        self.known = True
+        if update.whole:
+            self.digests.clear()
+        self.digests |= {file.path: file.digest for file in update.files}
+        for path in update.removed:
+            self.digests.pop(path, None)
+        self.texts |= {file.digest: file.text for file in update.texts}
+        self.arrived.set()
+        return RepositoryReply(True, tuple(d for d in self.digests.values() if d not in self.texts))
+
+    def held(self) -> dict[str, str]:
+        return {path: self.texts[digest] for path, digest in self.digests.items()}
+
+
+def workspace(folder: Path) -> WorkspaceIndex:
+    (folder / "a.py").write_text(f'key = "{KEY}"\n')
+    (folder / "b.py").write_text("def total(items):\n    return sum(items)\n")
+    (folder / "notes.txt").write_text("not code")
+    (folder / ".env").write_text("TOKEN=x")
+    index = WorkspaceIndex(folder)
+    index.refresh()
+    return index
+
+
+def test_files_travel_without_secrets_and_follow_edits(tmp_path: Path) -> None:
+    index, engine = workspace(tmp_path), Engine()
+    send_index(engine, index)
+    assert sorted(engine.held()) == ["a.py", "b.py"]
+    assert KEY not in "".join(engine.texts.values())
+    index.update(str(tmp_path / "b.py"), "edited = True\n")
+    (tmp_path / "a.py").unlink()
+    index.reload(["a.py"])
+    send_index(engine, index, [str(tmp_path / "b.py"), "a.py", "/elsewhere/c.py"])
+    assert engine.held() == {"b.py": "edited = True\n"}
+
+
+def test_a_lost_repository_is_sent_whole(tmp_path: Path) -> None:
+    index, engine = workspace(tmp_path), Engine()
+    send_index(engine, index, ["b.py"])
+    assert sorted(engine.held()) == ["a.py", "b.py"]
+
+
+def test_an_indexed_folder_arrives_by_itself_and_again_at_another_engine(tmp_path: Path) -> None:
+    workspace(tmp_path)
+    engines = [Engine()]
+    link = RepositoryLink(lambda: engines[-1], pause_s=0.01)  # type: ignore[arg-type, return-value]
+    indexes = Indexes(None, changed=link.changed)
+    try:
+        indexes.set_roots([str(tmp_path)])
+        assert engines[0].arrived.wait(20)
+        engines.append(Engine())
+        link.connected()
+        assert engines[1].arrived.wait(20)
+    finally:
+        indexes.stop()
+        link.stop()
+
+
+def test_nothing_goes_to_another_machine(tmp_path: Path) -> None:
+    index, engine = workspace(tmp_path), Engine(local=False)
+    link = RepositoryLink(lambda: engine, pause_s=60)  # type: ignore[arg-type, return-value]
+    link.changed(index)
+    link._send()
+    link.stop()
+    assert not engine.digests

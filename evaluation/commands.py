@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,15 @@ from holefill.evaluation.cases import Case, CaseSet, DataError, sample
 from holefill.evaluation.evaluate import evaluate as evaluate_tasks
 from holefill.evaluation.evaluate import tasks_of
 from holefill.evaluation.records import Record, RunHeader, RunWriter
-from holefill.evaluation.runner import System, commit_name, load_system, model_sha256
+from holefill.evaluation.runner import (
+    HOLEFILL,
+    LLAMA_CPP,
+    EngineUnderTest,
+    System,
+    commit_name,
+    load_system,
+    model_sha256,
+)
 from holefill.evaluation.sandbox import network_note
 from holefill.evaluation.suites.loaders import LOADERS
 from holefill.evaluation.suites.registry import Suite, load_suites
@@ -27,6 +36,7 @@ from holefill.model.errors import ModelError
 
 CONTEXTS = ("off", "on", "both", "rg1", "oracle")
 _ARMS = {"both": ("off", "on")}
+_NOT_IN_NAMES = re.compile(r"[^\w.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +51,24 @@ class RunOptions:
     output: Path | None
     as_json: bool
     resume: bool
+    engine: str = HOLEFILL
+    context_tokens: int | None = None
+    token_ranks: bool = False
+
+    @property
+    def under_test(self) -> EngineUnderTest:
+        return EngineUnderTest(self.model, self.engine, self.engine_url, self.token_ranks)
+
+    @property
+    def engine_label(self) -> str:
+        """Empty for our own engine in this process."""
+        return self.engine_url or ("" if self.engine == HOLEFILL else self.engine)
 
 
 def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -> None:
     """Runs, saves and prints; Ctrl-C ends the run early and still prints what there is."""
+    if options.context_tokens is not None:
+        suite = replace(suite, prompt=replace(suite.prompt, context_tokens=options.context_tokens))
     cases = sample(case_set.cases, options.limit, options.seed)
     if not cases:
         raise DataError("no case matches: look at --repos and --data")
@@ -119,9 +143,7 @@ def load(options: RunOptions) -> System:
     try:
         with progress_bar() as bar:
             row = bar.add_task("loading the model", total=100)
-            return load_system(
-                options.model, options.engine_url, lambda _, share: bar.update(row, completed=int(100 * share))
-            )
+            return load_system(options.under_test, lambda _, share: bar.update(row, completed=int(100 * share)))
     except (ModelError, ContextError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -138,13 +160,18 @@ def _header(suite: Suite, options: RunOptions, system: System, data: str) -> Run
         commit=commit_name(),
         model_sha256=model_sha256(options.model),
         data=data,
+        engine=options.engine_label,
+        context_tokens=options.context_tokens,
     )
 
 
 def _output(suite: Suite, options: RunOptions) -> Path:
     folder = options.output or Path("runs")
-    limit = "" if options.limit is None else f"-n{options.limit}"
-    return folder / f"{suite.name}-{Path(options.model).name}-{options.context}-s{options.seed}{limit}.jsonl"
+    budget = "" if options.context_tokens is None else f"{options.context_tokens}"
+    parts = [suite.name, Path(options.model).name, f"{options.context}{budget}", f"s{options.seed}"]
+    parts += [] if options.limit is None else [f"n{options.limit}"]
+    parts += [] if not options.engine_label else [_NOT_IN_NAMES.sub("_", options.engine_label)]
+    return folder / f"{'-'.join(parts)}.jsonl"
 
 
 def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorators.FC]:
@@ -160,6 +187,19 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             show_default=True,
             help="Repository context in the prompt; rg1 and oracle: the chunks a benchmark published; both: paired.",
         ),
+        click.option(
+            "--context-tokens",
+            type=click.IntRange(min=0),
+            help="Budget of repository context, instead of the suite's.",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice((HOLEFILL, LLAMA_CPP)),
+            default=HOLEFILL,
+            show_default=True,
+            help="Who computes; llama.cpp runs the same GGUF file on the same prompt ids.",
+        ),
+        click.option("--token-ranks", is_flag=True, help="MRR@10 by class of token too (twice the work; own engine)."),
         click.option("--engine-url", help="An engine or OpenAI-compatible server; --model then names its tokenizer."),
         click.option(
             "--output",

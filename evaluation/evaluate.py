@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holefill.evaluation.cases import Case
 from holefill.evaluation.cuts import CUTS, Cut
 from holefill.evaluation.metrics.exact_match import exact_match
 from holefill.evaluation.metrics.pass_at_k import pass_at_k
 from holefill.evaluation.metrics.table import MEASURES, Gold
+from holefill.evaluation.metrics.token_classes import token_scores
+from holefill.evaluation.recording import RecordingBackend
 from holefill.evaluation.records import Record, UsedItem
+from holefill.evaluation.retrieved import retrieval_scores
 from holefill.evaluation.runner import System, completer_for, recording, request_for
 from holefill.evaluation.sandbox import run_program
 from holefill.evaluation.suites.registry import Suite
@@ -51,19 +55,29 @@ def evaluate(suite: Suite, system: System, workspaces: Workspaces, tasks: Sequen
 
 def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: Task) -> Record:
     case = task.case
+    before = system.accepted()
     with workspaces.around(case) as index:
         backend = recording(system, lambda text: cut.complete(case, text))
         completer = completer_for(system, suite.prompt, case, task.context, index, backend)
         completion = completer.complete(request_for(case, None if index is None else index.root), CancelToken())
-    if completion.reason in _BROKEN:
-        raise BrokenCaseError(completion.receipt.note or completion.reason.value)
-    scores = score(suite, cut, case, backend.generated, completion)
-    return _record(task, completion, backend.generated, scores)
+        if completion.reason in _BROKEN:
+            raise BrokenCaseError(completion.receipt.note or completion.reason.value)
+        scores = score(suite, cut, case, backend.generated, completion)
+        if index is not None and task.context != "off":
+            scores |= retrieval_scores(case, index, completion.receipt.pack.items)
+    accepted = {name: count - before.get(name, 0) for name, count in system.accepted().items()}
+    record = _record(task, completion, backend.generated, scores)
+    return replace(
+        record,
+        token_scores=_token_scores(suite, cut, system, case, backend, completion),
+        prompt_sha=_sha(backend.prompt_ids),
+        accepted={name: count for name, count in accepted.items() if count},
+    )
 
 
 def score(suite: Suite, cut: Cut, case: Case, generated: str, completion: Completion) -> dict[str, float]:
     """The suite's measures on the officially cut text, and what the user would have seen."""
-    prediction = cut.cut(case, completion.text if suite.cut == "none" else generated)
+    prediction = _measured(suite, cut, case, generated, completion)
     gold = Gold(cut.target(case), case.language, case.cross_names, case.unseen_names)
     values = {name: MEASURES[name](prediction, gold) for name in suite.measures}
     scores = {name: value for name, value in values.items() if value is not None}
@@ -73,6 +87,24 @@ def score(suite: Suite, cut: Cut, case: Case, generated: str, completion: Comple
         program = case.prefix + _middle(case, completion.text) + case.suffix + "\n" + case.test
         scores["pass_at_1"] = 100 * pass_at_k(1, int(run_program(program).passed), 1)
     return scores
+
+
+def _measured(suite: Suite, cut: Cut, case: Case, generated: str, completion: Completion) -> str:
+    return cut.cut(case, completion.text if suite.cut == "none" else generated)
+
+
+def _token_scores(
+    suite: Suite, cut: Cut, system: System, case: Case, backend: RecordingBackend, completion: Completion
+) -> dict[str, float]:
+    target = cut.target(case)
+    scores = token_scores(_measured(suite, cut, case, backend.generated, completion), target, case.language)
+    if system.ranks is not None:
+        scores |= system.ranks.scores(backend.prompt_ids, case.target, case.language)
+    return scores
+
+
+def _sha(ids: Sequence[int]) -> str:
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16] if ids else ""
 
 
 def _middle(case: Case, shown: str) -> str:

@@ -70,6 +70,8 @@ class RecordingBackend:
         self._complete = complete
         self.generated = ""
         """All text of the last request, uncut."""
+        self.prompt_ids: tuple[int, ...] = ()
+        """Of the last request."""
 
     @property
     def model_name(self) -> str:
@@ -79,7 +81,7 @@ class RecordingBackend:
         self._inner.close()
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
-        self.generated = ""
+        self.generated, self.prompt_ids = "", request.prompt_ids
         stream = _Stream(StopRule(request.stop))
         enough = CancelToken()
         cancel.on_cancel(enough.cancel)

@@ -30,13 +30,26 @@ class RunHeader:
     commit: str
     model_sha256: str = ""
     data: str = ""
+    engine: str = ""
+    """``llama.cpp`` or the URL of a server; empty for our own engine in this process."""
+    context_tokens: int | None = None
+    """Budget of repository context, where the command line set another than the suite's."""
     record_version: int = RECORD_VERSION
+
+    @property
+    def title(self) -> str:
+        """What tells this run from others of its suite."""
+        budget = "" if self.context_tokens is None else f" {self.context_tokens} tokens"
+        return f"{self.engine + ', ' if self.engine else ''}{self.model}, context {self.context}{budget}"
 
     def same_question(self, other: RunHeader) -> bool:
         """Whether cases of ``other`` may stand beside ours in one file."""
-        mine = (self.suite, self.suite_version, self.model, self.context, self.seed, self.record_version)
-        return mine == (
-            other.suite, other.suite_version, other.model, other.context, other.seed, other.record_version
+        return self._question() == other._question()
+
+    def _question(self) -> tuple[object, ...]:
+        return (
+            self.suite, self.suite_version, self.model, self.context, self.seed, self.record_version,
+            self.engine, self.context_tokens,
         )  # fmt: skip
 
 
@@ -45,8 +58,8 @@ class UsedItem:
     """A piece of context that was in the prompt."""
 
     source: str
-    paths: tuple[str, ...]
-    text: str
+    paths: tuple[str, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,8 @@ class Record:
     length: int | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     """0–100 each; a measure that does not apply is absent."""
+    token_scores: Mapping[str, float] = field(default_factory=dict)
+    """0–100: ``measure/class of token`` and ``measure/first n tokens``."""
     shown: str = ""
     """What the user would see."""
     generated: str = ""
@@ -70,10 +85,14 @@ class Record:
     reason: str = ""
     finish: str = ""
     items: tuple[UsedItem, ...] = ()
+    prompt_sha: str = ""
+    """Of the prompt's token ids: two engines were asked the same thing where it is equal."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     forwards: int = 0
+    accepted: Mapping[str, int] = field(default_factory=dict)
+    """Drafted tokens that the model confirmed, by drafter; one that two proposed counts for both."""
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
     total_ms: float = 0.0

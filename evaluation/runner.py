@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holefill.context.gather import Gatherer
 from holefill.context.index.workspace import WorkspaceIndex
@@ -26,6 +27,9 @@ from holefill.model.serving.client import HttpBackend
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer as ModelTokenizer
 
+if TYPE_CHECKING:
+    from holefill.evaluation.token_ranks import TokenRanks  # torch
+
 _PATIENCE_MS = 10_000.0
 """Context is not raced against a keystroke here; the latency suite measures that."""
 _CPUINFO = Path("/proc/cpuinfo")
@@ -38,30 +42,65 @@ class System:
     backend: Backend
     tokenizer: ModelTokenizer
     device: str
+    ranks: TokenRanks | None = None
+    """Set where the ranks of the true tokens are wanted too."""
 
     @property
     def model(self) -> str:
         return self.backend.model_name
 
+    def accepted(self) -> Mapping[str, int]:
+        """Drafted tokens confirmed so far, by drafter; empty for an engine that does not say."""
+        speculator = getattr(self.backend, "speculator", None)
+        tally = getattr(speculator, "tally", None)
+        return dict(tally.accepted_by_source) if tally is not None else {}
+
     def close(self) -> None:
         self.backend.close()
+
+
+HOLEFILL, LLAMA_CPP = "holefill", "llama.cpp"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUnderTest:
+    model: str
+    name: str = HOLEFILL
+    url: str | None = None
+    """An engine or OpenAI-compatible server; then ``name`` does not count."""
+    token_ranks: bool = False
 
 
 Loaded = Callable[[str, float], None]
 """Called with what is being done and the share that is done."""
 
 
-def load_system(model: str, engine_url: str | None, progress: Loaded | None = None) -> System:
-    """In-process, or over HTTP with the tokenizer of ``model``. Raises ``ModelError``."""
-    if engine_url is not None:
-        tokenizer = ModelTokenizer.load(ModelStore.default().resolve(model))
-        url = engine_url.removeprefix("unix://")
+def load_system(under_test: EngineUnderTest, progress: Loaded | None = None) -> System:
+    """In-process, llama.cpp, or over HTTP with the tokenizer of ``model``. Raises ``ModelError``."""
+    model = under_test.model
+    if under_test.url is not None:
+        url = under_test.url.removeprefix("unix://")
         backend = HttpBackend(uds=Path(url)) if url.startswith("/") else HttpBackend(url)
-        return System(backend, tokenizer, f"engine at {engine_url}")
+        return System(backend, _tokenizer(model), f"engine at {under_test.url}")
+    if under_test.name == LLAMA_CPP:
+        from holefill.evaluation.llama_cpp_backend import LlamaCppBackend
+
+        tokenizer = _tokenizer(model)
+        path = ModelStore.default().resolve(model)
+        return System(LlamaCppBackend(path, tokenizer, Path(model).name), tokenizer, cpu_name())
     from holefill.model.loading import load_engine  # torch: only where the engine is in this process
 
     engine = load_engine(model, progress=progress)
-    return System(engine, engine.tokenizer, device_name())
+    ranks = None
+    if under_test.token_ranks:
+        from holefill.evaluation.token_ranks import TokenRanks
+
+        ranks = TokenRanks(engine)
+    return System(engine, engine.tokenizer, device_name(), ranks)
+
+
+def _tokenizer(model: str) -> ModelTokenizer:
+    return ModelTokenizer.load(ModelStore.default().resolve(model))
 
 
 def completer_for(

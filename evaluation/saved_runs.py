@@ -9,7 +9,7 @@ import click
 from holefill.evaluation.cases import DataError
 from holefill.evaluation.records import Record, Run, read_run
 from holefill.evaluation.report import render
-from holefill.evaluation.summary import pair, paired_json
+from holefill.evaluation.summary import pair, paired_json, same_prompts
 from holefill.evaluation.terminal import print_last_line, print_paired
 
 _RUN = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,11 +28,14 @@ def compare(a: Path, b: Path, seed: int, as_json: bool) -> None:
     differences = pair(_last_arm(left), _last_arm(right), seed)
     if not differences:
         raise DataError("the runs have no case in common: run both with the same --limit and --seed")
+    same, known = same_prompts(_last_arm(left), _last_arm(right))
     if not as_json:
         print_paired(_label(left), _label(right), differences)
+        if known:
+            click.echo(f"prompts of the same token ids: {same} of {known}")
     print_last_line(
         {"suite": left.header.suite, "a": str(a), "b": str(b), "n": max(d.n for d in differences.values()),
-         "paired": paired_json(differences)}
+         "paired": paired_json(differences), "same_prompts": {"n": known, "same": same}}
     )  # fmt: skip
 
 
@@ -44,7 +47,7 @@ def _last_arm(run: Run) -> tuple[Record, ...]:
 
 
 def _label(run: Run) -> str:
-    return f"{run.header.model} {run.header.context} {run.header.commit}".strip()
+    return " ".join(part for part in (run.header.title, run.header.commit) if part)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,16 @@ from holefill.evaluation.metrics.bootstrap import Interval, PairedDifference, me
 from holefill.evaluation.metrics.latency import percentile
 from holefill.evaluation.records import Record, RunHeader
 
-_GROUPS: Mapping[str, Callable[[Record], str | None]] = {
-    "kind": lambda record: record.kind,
-    "cross_file": lambda record: None if record.cross_file is None else str(record.cross_file).lower(),
-    "lang": lambda record: record.language,
-    "repo": lambda record: record.repo or None,
-    "length": lambda record: None if record.length is None else str(record.length),
+_GROUPS: Mapping[str, Callable[[Record], tuple[str, ...]]] = {
+    "kind": lambda record: (record.kind,),
+    "cross_file": lambda record: () if record.cross_file is None else (str(record.cross_file).lower(),),
+    "lang": lambda record: (record.language,),
+    "repo": lambda record: (record.repo,) if record.repo else (),
+    "length": lambda record: () if record.length is None else (str(record.length),),
+    "source": lambda record: sources(record) if record.context != "off" else (),
 }
+"""Group → the groups of it a case counts in; a prompt has items of several sources."""
+LATENCY_PERCENTS = (50, 90, 95, 99)
 _EFFECTIVE_SHARE = 0.75
 """A context length is effective with at least this share of the accuracy at the shortest one (PAPERS §2.8)."""
 
@@ -38,17 +42,30 @@ class Summary:
     intervals: Mapping[str, Interval]
     by: Mapping[str, Mapping[str, GroupSummary]]
     errors: int
-    p50_ms: float | None
-    p95_ms: float | None
+    latency_ms: Mapping[int, float]
+    """Percentiles (``LATENCY_PERCENTS``) of the whole answer; empty where nothing was timed."""
     accepted_per_forward: float | None
     """Mean accepted tokens per target forward (MAT), over the whole run."""
+    accepted_by_drafter: Mapping[str, float]
+    """Share (0–100) of the run's tokens that a drafter had proposed and the model confirmed."""
+    prefilled_tokens: int
+    """Prompt tokens that went through the model, over the whole run."""
+    prompt_tokens: int
+    token_intervals: Mapping[str, Interval]
+    """Means of ``Record.token_scores``."""
+
+
+def sources(record: Record) -> tuple[str, ...]:
+    return tuple(sorted({item.source for item in record.items})) or ("no context",)
 
 
 def summarise(records: Sequence[Record], context: str, seed: int = 0) -> Summary:
     arm = [record for record in records if record.context == context]
     good = [record for record in arm if not record.error]
     totals = [record.total_ms for record in good if record.total_ms]
-    forwards = sum(record.forwards for record in good)
+    # The first forward ends the prefill and is in no record's count, yet it gives tokens too: plain decoding is 1.00.
+    forwards = sum(record.forwards + 1 for record in good if record.completion_tokens)
+    tokens = sum(record.completion_tokens for record in good)
     intervals = {name: mean_interval(_values(good, name), seed=seed) for name in _names(good)}
     return Summary(
         context=context,
@@ -56,9 +73,12 @@ def summarise(records: Sequence[Record], context: str, seed: int = 0) -> Summary
         intervals=intervals,
         by={name: _by(good, key) for name, key in _GROUPS.items()},
         errors=len(arm) - len(good),
-        p50_ms=percentile(totals, 50) if totals else None,
-        p95_ms=percentile(totals, 95) if totals else None,
-        accepted_per_forward=sum(r.completion_tokens for r in good) / forwards if forwards else None,
+        latency_ms={percent: percentile(totals, percent) for percent in LATENCY_PERCENTS} if totals else {},
+        accepted_per_forward=tokens / forwards if forwards else None,
+        accepted_by_drafter={name: 100 * n / tokens for name, n in _accepted(good).items()} if tokens else {},
+        prefilled_tokens=sum(max(0, record.prompt_tokens - record.cached_tokens) for record in good),
+        prompt_tokens=sum(record.prompt_tokens for record in good),
+        token_intervals=_token_intervals(good, seed),
     )
 
 
@@ -75,6 +95,13 @@ def pair(a: Sequence[Record], b: Sequence[Record], seed: int = 0) -> Mapping[str
             values_b = [right[i].scores[name] for i in shared]
             differences[name] = paired_difference(values_a, values_b, seed=seed)
     return differences
+
+
+def same_prompts(a: Sequence[Record], b: Sequence[Record]) -> tuple[int, int]:
+    """(cases whose prompts are the same token ids, cases where both runs say what the prompt was)."""
+    left = {record.id: record.prompt_sha for record in a if record.prompt_sha}
+    both = [(left[record.id], record.prompt_sha) for record in b if record.prompt_sha and record.id in left]
+    return sum(mine == other for mine, other in both), len(both)
 
 
 def effective_length(summary: Summary) -> int | None:
@@ -96,6 +123,7 @@ def last_line(header: RunHeader, summary: Summary, seconds: float) -> dict[str, 
     metrics.pop("n")
     if (length := effective_length(summary)) is not None:
         metrics["effective_length"] = length
+    by_class = summary.token_intervals
     return {
         "suite": header.suite,
         "n": summary.overall.n,
@@ -107,8 +135,13 @@ def last_line(header: RunHeader, summary: Summary, seconds: float) -> dict[str, 
             if groups
         },
         "errors": summary.errors,
-        "latency_ms": {"p50": _rounded(summary.p50_ms), "p95": _rounded(summary.p95_ms)},
+        "tokens": {name: [round(i.mean, 2), round(i.low, 2), round(i.high, 2)] for name, i in by_class.items()},
+        "latency_ms": {f"p{p}": _rounded(summary.latency_ms.get(p)) for p in LATENCY_PERCENTS},
         "mat": _rounded(summary.accepted_per_forward),
+        "accepted_by_drafter": {name: round(share, 2) for name, share in summary.accepted_by_drafter.items()},
+        "prefilled_tokens": summary.prefilled_tokens,
+        "prompt_tokens": summary.prompt_tokens,
+        "engine": header.engine or "holefill",
         "model": header.model,
         "model_sha256": header.model_sha256,
         "context": header.context,
@@ -152,10 +185,24 @@ def _group(records: Sequence[Record]) -> GroupSummary:
     return GroupSummary(len(records), {name: sum(values) / len(values) for name, values in means.items()})
 
 
-def _by(records: Sequence[Record], key: Callable[[Record], str | None]) -> dict[str, GroupSummary]:
+def _by(records: Sequence[Record], key: Callable[[Record], tuple[str, ...]]) -> dict[str, GroupSummary]:
     groups: dict[str, list[Record]] = {}
     for record in records:
-        value = key(record)
-        if value is not None:
+        for value in key(record):
             groups.setdefault(value, []).append(record)
     return {value: _group(members) for value, members in sorted(groups.items())}
+
+
+def _accepted(records: Sequence[Record]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for record in records:
+        totals.update(record.accepted)
+    return dict(sorted(totals.items()))
+
+
+def _token_intervals(records: Sequence[Record], seed: int) -> dict[str, Interval]:
+    values: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in record.token_scores.items():
+            values.setdefault(name, []).append(value)
+    return {name: mean_interval(values[name], seed=seed) for name in sorted(values)}

@@ -28,7 +28,8 @@ def progress_bar() -> Progress:
 
 
 def print_summary(header: RunHeader, summary: Summary) -> None:
-    title = f"{header.suite} · {header.model} · context {summary.context} · {header.device}"
+    engine = header.engine or "holefill"
+    title = f"{header.suite} · {engine} · {header.model} · context {summary.context} · {header.device}"
     table = Table(title=title, title_justify="left")
     names = list(summary.overall.means)
     for column in ("", "n", *names):
@@ -40,8 +41,33 @@ def print_summary(header: RunHeader, summary: Summary) -> None:
             for value, member in members.items():
                 table.add_row(f"{group} {value}", str(member.n), *_cells(member, names))
     _out().print(table)
+    if summary.token_intervals:
+        _out().print(_token_table(summary))
+    click.echo(_speed_line(summary))
     if summary.errors:
         click.echo(f"{summary.errors} cases could not be run: their reason is in the saved run (`holefill eval show`)")
+
+
+def _token_table(summary: Summary) -> Table:
+    """Measures down, classes and lengths across."""
+    cells = {tuple(name.split("/", 1)): interval for name, interval in summary.token_intervals.items()}
+    columns = list(dict.fromkeys(column for _, column in cells))
+    table = Table(title="by class of token, and of the first n tokens", title_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for measure in dict.fromkeys(measure for measure, _ in cells):
+        found = [cells.get((measure, column)) for column in columns]
+        table.add_row(measure, *("–" if i is None else f"{i.mean:.1f}" for i in found))
+    return table
+
+
+def _speed_line(summary: Summary) -> str:
+    parts = [f"p{percent} {ms:.0f} ms" for percent, ms in summary.latency_ms.items()]
+    parts += [] if summary.accepted_per_forward is None else [f"MAT {summary.accepted_per_forward:.2f}"]
+    parts += [f"{name} {share:.0f} % of tokens" for name, share in summary.accepted_by_drafter.items()]
+    parts.append(f"prefilled {summary.prefilled_tokens} of {summary.prompt_tokens} prompt tokens")
+    return " · ".join(parts)
 
 
 def print_paired(a: str, b: str, differences: Mapping[str, PairedDifference]) -> None:

@@ -1,7 +1,8 @@
 """What this layer raises.
 
 ContextError
-└── NoFimFormatError
+├── NoFimFormatError
+└── PolicyError
 """
 
 from __future__ import annotations
@@ -13,3 +14,7 @@ class ContextError(Exception):
 
 class NoFimFormatError(ContextError):
     """The tokenizer has no fill-in-the-middle tokens, so the model cannot complete at a cursor."""
+
+
+class PolicyError(ContextError):
+    """A policy file cannot be used; the text says which row and what to change."""

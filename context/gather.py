@@ -6,16 +6,19 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from holefill.context.items import Cursor, Item, Pack
 from holefill.context.packing import pack
 from holefill.context.provider import ContextProvider, Deadline, Tokenizer
+from holefill.context.redaction import is_secret_file, redact
 
 _LOG = logging.getLogger(__name__)
 _REMEMBERED_FILES = 32
+_FACTS_TOKENS = 512
+"""Asked of the providers where the prompt has no room."""
 _LATE_MS = 1000.0
 """How long a provider may go on after the deadline for the sake of the next keystroke."""
 
@@ -33,9 +36,16 @@ class Gatherer:
     ``providers`` come most stable first: that is the order of their items in the prompt.
     """
 
-    def __init__(self, providers: Sequence[ContextProvider], tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        providers: Sequence[ContextProvider],
+        tokenizer: Tokenizer,
+        admits: Callable[[Item], bool] | None = None,
+    ) -> None:
+        """``admits``: which items may stand in the prompt; the others are facts only. None: all."""
         self._providers = tuple(providers)
         self._tokenizer = tokenizer
+        self._admits = admits
         self._executor = ThreadPoolExecutor(max_workers=max(1, len(self._providers)), thread_name_prefix="context")
         self._lock = threading.Lock()
         self._running: dict[str, Future[_Answer]] = {}
@@ -43,12 +53,20 @@ class Gatherer:
         self._packs: OrderedDict[str, Pack] = OrderedDict()
 
     def __call__(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> Pack:
-        """The pack for this cursor; never later than the deadline plus the packing itself."""
-        started = {provider.name: self._start(provider, cursor, budget_tokens) for provider in self._providers}
+        """The pack for this cursor; never later than the deadline plus the packing itself.
+
+        Without a budget nothing is waited for: what an earlier keystroke asked is there, as facts.
+        """
+        budget = budget_tokens if budget_tokens > 0 else _FACTS_TOKENS
+        started = {provider.name: self._start(provider, cursor, budget) for provider in self._providers}
         fresh = {name: future for name, future in started.items() if future is not None}
-        wait(fresh.values(), timeout=deadline.remaining_ms() / 1000)
+        if budget_tokens > 0:
+            wait(fresh.values(), timeout=deadline.remaining_ms() / 1000)
         answers = [self._answer(name, cursor, fresh.get(name)) for name in started]
-        items = [item for answer in answers if answer is not None for item in answer.items]
+        facts = tuple(item for answer in answers if answer is not None for item in answer.items)
+        if budget_tokens <= 0:
+            return Pack(provider_ms=self._times(fresh), facts=_harmless(facts))
+        items = [item for item in facts if self._admits is None or self._admits(item)]
         with self._lock:
             previous = self._packs.get(cursor.path)
         packed = pack(items, cursor, self._tokenizer, budget_tokens, previous)
@@ -57,7 +75,7 @@ class Gatherer:
             self._packs.move_to_end(cursor.path)
             if len(self._packs) > _REMEMBERED_FILES:
                 self._packs.popitem(last=False)
-        return replace(packed, provider_ms=self._times(fresh))
+        return replace(packed, provider_ms=self._times(fresh), facts=_harmless(facts))
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -96,3 +114,9 @@ class Gatherer:
     def _times(fresh: Mapping[str, Future[_Answer]]) -> dict[str, float]:
         done = {name: future for name, future in fresh.items() if future.done() and not future.cancelled()}
         return {name: future.result().elapsed_ms for name, future in done.items()}
+
+
+def _harmless(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Facts leave this layer as they are, so credentials end here."""
+    known = (item for item in items if not any(is_secret_file(span.path) for span in item.spans))
+    return tuple(item if (text := redact(item.text)) == item.text else replace(item, text=text) for item in known)

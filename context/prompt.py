@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from holefill.context.fim_formats import FORMATS, FimFormat, Order, RepoForm, choose_format
+from holefill.context.forms import COMMENTS, Place, annotated
+from holefill.context.forms import FORMS as ITEM_FORMS
 from holefill.context.items import Item
 from holefill.context.provider import Tokenizer
 from holefill.context.window import prefix_window, suffix_window
@@ -22,7 +24,9 @@ class PromptLimits:
     suffix_tokens: int = 64
     context_tokens: int = 0
     repo_form: bool = False
-    """Show items as other files in the family's repository form instead of as comments."""
+    """Show items as other files in the family's repository form; the same as the form ``repository``."""
+    form: str = COMMENTS
+    """A row of ``forms.FORMS``."""
     line_comment: str = "#"
     path: str = ""
     """Of the current file, relative to its workspace; used by the repository form."""
@@ -75,13 +79,17 @@ def build_prompt(
     suffix_ids = suffix_window(tokenizer, suffix, limits.suffix_tokens)
     out = _Assembly(tokenizer, (*fmt.required, *fmt.stops))
     out.special(fmt.bos)
-    repo = fmt.repo if limits.repo_form else None
+    form = ITEM_FORMS["repository" if limits.repo_form else limits.form]
+    items = [item for item in items if form.shows(item)]
+    shown = prefix[window.start :]
     before = len(out.ids)
     inside = ""  # what of the context stands after the prefix token
-    if repo is not None and items:
-        inside = _other_files(out, repo, items, limits)
-    elif items:
+    if form.place is Place.FILES and fmt.repo is not None and items:
+        inside = _other_files(out, fmt.repo, items, limits)
+    elif form.place in (Place.TOP, Place.FILES) and items:
         inside = _comments(tokenizer, items, limits)
+    elif items:
+        shown = annotated(form, shown, items, limits.line_comment, limits.context_tokens, _counter(tokenizer))
     context_tokens = len(out.ids) - before
 
     def prefix_part() -> int:
@@ -90,8 +98,9 @@ def build_prompt(
         if inside:
             out.plain(inside)
         used = len(out.ids) - start
-        out.plain(prefix[window.start :], window.ids)
-        return used
+        ids = window.ids if len(shown) == len(prefix) - window.start else tuple(tokenizer.encode(shown))
+        out.plain(shown, ids)
+        return used + len(ids) - len(window.ids)
 
     def suffix_part() -> None:
         out.special(fmt.suffix)
@@ -105,6 +114,10 @@ def build_prompt(
         context_tokens += prefix_part()
     out.special(fmt.middle)
     return Prompt(tuple(out.ids), "".join(out.parts), len(window.ids), len(suffix_ids), context_tokens, window.start)
+
+
+def _counter(tokenizer: Tokenizer) -> Callable[[str], int]:
+    return lambda text: len(tokenizer.encode(text))
 
 
 def _comments(tokenizer: Tokenizer, items: Sequence[Item], limits: PromptLimits) -> str:

@@ -57,6 +57,7 @@ def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: T
     case = task.case
     before = system.accepted()
     with workspaces.around(case) as index:
+        system.draft_from(index)
         backend = recording(system, lambda text: cut.complete(case, text))
         completer = completer_for(system, suite.prompt, case, task.context, index, backend)
         completion = completer.complete(request_for(case, None if index is None else index.root), CancelToken())

@@ -22,6 +22,8 @@ from holefill.evaluation.suites.registry import PromptPolicy
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Trigger
 from holefill.lsp_server.connect import RepositoryContext
+from holefill.lsp_server.repository_link import send_index
+from holefill.model.repository import RepositoryBackend
 from holefill.model.request import Backend
 from holefill.model.serving.client import HttpBackend
 from holefill.model.store import ModelStore
@@ -54,6 +56,11 @@ class System:
         speculator = getattr(self.backend, "speculator", None)
         tally = getattr(speculator, "tally", None)
         return dict(tally.accepted_by_source) if tally is not None else {}
+
+    def draft_from(self, index: WorkspaceIndex | None) -> None:
+        """The engine's copy of the repository becomes what the index holds: nothing of a hidden file stays behind."""
+        if index is not None and isinstance(self.backend, RepositoryBackend) and self.backend.takes_repositories:
+            send_index(self.backend, index)
 
     def close(self) -> None:
         self.backend.close()

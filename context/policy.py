@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -50,6 +50,8 @@ class Policy:
 
 
 NOTHING = Policy("*")
+ASKED_FOR = ("imports", "class_signatures", "similar", "recent_edits", "typed_hole")
+"""What fills a budget that a user gives to a model whose policy has none."""
 
 
 def size_of(model: str) -> float | None:
@@ -61,6 +63,13 @@ def size_of(model: str) -> float | None:
 def policy_for(model: str, rows: Sequence[Policy] = ()) -> Policy:
     """The first of ``rows``, then of the rows that come with holefill, that fits."""
     return next((row for row in (*rows, *shipped()) if row.fits(model)), NOTHING)
+
+
+def with_budget(policy: Policy, tokens: int) -> Policy:
+    """The same with a user's own budget; a negative one leaves it to the policy."""
+    if tokens < 0:
+        return policy
+    return replace(policy, budget_tokens=tokens, providers=policy.providers or ASKED_FOR)
 
 
 @cache

@@ -17,6 +17,7 @@ from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.syntax.languages import line_comment
 from holefill.context.types.holes import hole_at
+from holefill.context.types.registry import HolesRegistry
 from holefill.context.types.typed_holes import Questions, TypedHole, TypedHoles
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.session import Document
@@ -58,9 +59,12 @@ class Snippet:
 class ChatLsp:
     """Any thread may call. Checkers start with the first question in a folder."""
 
-    def __init__(self, index_of: Callable[[str | None], WorkspaceIndex | None]) -> None:
+    def __init__(
+        self, index_of: Callable[[str | None], WorkspaceIndex | None], holes: HolesRegistry | None = None
+    ) -> None:
+        """``holes``: the checkers to share; ``close`` ends them."""
         self._index_of = index_of
-        self._holes: dict[WorkspaceIndex, TypedHoles] = {}
+        self.holes = holes or HolesRegistry()
         self._shown: dict[str, Document] = {}
         self._lock = threading.Lock()
 
@@ -68,11 +72,7 @@ class ChatLsp:
         index = self._index_of(cursor.root)
         if index is None or refusal(cursor) is not None:
             return None
-        with self._lock:
-            found = self._holes.get(index)
-            if found is None:
-                found = self._holes[index] = TypedHoles(index)
-            return found
+        return self.holes.of(index)
 
     def expected(self, cursor: Cursor, documents: Iterable[Document]) -> Told:
         """ "a type consistent with T", and where T is defined."""
@@ -128,12 +128,11 @@ class ChatLsp:
     def changed_on_disk(self, paths: Iterable[str]) -> None:
         for path in paths:
             if path not in self._shown:
-                for holes in tuple(self._holes.values()):
+                for holes in self.holes.all():
                     holes.changed_on_disk(path)
 
     def close(self) -> None:
-        for holes in self._holes.values():
-            holes.close()
+        self.holes.close()
 
     def _questions(self, cursor: Cursor, documents: Iterable[Document]) -> Questions | None:
         holes = self.of(cursor)

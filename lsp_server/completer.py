@@ -6,7 +6,7 @@ Synchronous, and it knows neither LSP nor the engine's process: a ``Backend`` ge
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -26,6 +26,8 @@ from holefill.model.request import Backend, Chunk, FinishReason, GenerateRequest
 Gather = Callable[[Cursor, int, Deadline], Pack]
 """Cursor, budget in tokens, deadline → what the repository says about this place."""
 
+_MAX_DRAFT_CHARS = 6_000
+"""The engine tokenises what it drafts from with every request."""
 _TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
 
 
@@ -175,7 +177,7 @@ class Completer:
         return Completion(text, reason, receipt)
 
     def _pack(self, cursor: Cursor) -> Pack:
-        if self._gather is None or self.options.context_tokens <= 0:
+        if self._gather is None or (self.options.context_tokens <= 0 and not self.options.facts):
             return Pack()
         return self._gather(cursor, self.options.context_tokens, Deadline.after_ms(self.options.gather_ms))
 
@@ -184,6 +186,7 @@ class Completer:
             prefix_tokens=self.options.prefix_tokens,
             suffix_tokens=self.options.suffix_tokens,
             context_tokens=self.options.context_tokens,
+            form=self.options.context_form,
             line_comment=line_comment(cursor.language),
             path=_relative(cursor),
         )
@@ -199,7 +202,7 @@ class Completer:
             sampling=self.options.sampling,
             deadline_ms=self.options.deadline_ms,
             prompt_text=prompt.text,
-            draft_texts=quoted + tuple(item.text for item in pack.items),
+            draft_texts=quoted + tuple(_quotable(pack)),
             repository=cursor.root or "",
         )
 
@@ -245,6 +248,16 @@ def _with_selection(request: CompletionRequest) -> tuple[Cursor, str]:
             text = cursor.prefix + rest + cursor.suffix
             return replace(cursor, text=text, offset=CharOffset(cursor.offset + len(rest))), rest
     return cursor, ""
+
+
+def _quotable(pack: Pack) -> Iterator[str]:
+    """What the repository says here, whether or not the prompt has room for it."""
+    left = _MAX_DRAFT_CHARS
+    for item in pack.facts or pack.items:
+        left -= len(item.text)
+        if left < 0:
+            return
+        yield item.text
 
 
 def _relative(cursor: Cursor) -> str:

@@ -57,6 +57,10 @@ class CompleterOptions:
     """PROMPT.md §2; this is what every keystroke re-prefills."""
     context_tokens: int = 0
     """Budget of repository context in the prompt; 0 = none, the measured default for the small models."""
+    context_form: str = "comments"
+    """Where in the prompt it stands: a row of ``context.forms.FORMS``."""
+    facts: bool = False
+    """Gather without a budget too, in the background: what is known by then feeds drafts."""
     max_new_tokens: int = 64
     shape: Shape | None = None
     """None: chosen from the cursor (mid-line → statement, else block)."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from holefill.context.providers import PROVIDERS
 from holefill.lsp_server.completion import CompleterOptions
 
 SECTION = "holefill"
@@ -29,8 +30,10 @@ class Settings:
     enable: dict[str, bool] = field(default_factory=dict)
     """Language → on or off; "*" is every language not named. On when nothing is said."""
     max_tokens: int = 64
-    context_tokens: int = 0
-    """Repository context in the prompt; 0 unless an evaluation shows that it pays for the model."""
+    context_tokens: int = -1
+    """Repository context in the prompt; -1: what the context policy has for the model (0 for the default ones)."""
+    providers_off: tuple[str, ...] = ()
+    """Names of context providers that are not to be asked for anything."""
     debounce_ms: int = 25
     """Wait for typing to pause; answers from the cache never wait."""
     deadline_ms: int = 600
@@ -44,7 +47,9 @@ class Settings:
 
     def completer_options(self) -> CompleterOptions:
         return CompleterOptions(
-            max_new_tokens=self.max_tokens, context_tokens=self.context_tokens, show_threshold=self.show_threshold
+            max_new_tokens=self.max_tokens,
+            context_tokens=max(0, self.context_tokens),
+            show_threshold=self.show_threshold,
         )
 
 
@@ -57,7 +62,7 @@ class Parsed:
 
 _BOUNDS = {
     "max_tokens": (1, 512),
-    "context_tokens": (0, 32_768),
+    "context_tokens": (-1, 32_768),
     "debounce_ms": (0, 5_000),
     "deadline_ms": (50, 60_000),
 }
@@ -93,6 +98,8 @@ def _plain(value: object) -> object:
     """Numbers of JSON may arrive as 64.0, objects as read-only mappings."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, list | tuple):
+        return tuple(value)
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -108,6 +115,8 @@ def _problem(name: str, value: object) -> str | None:
         isinstance(value, Mapping) and all(isinstance(entry, bool) for entry in value.values())
     ):
         return f"expected an object of language: true or false, got {value!r:.60}"
+    if expected == "tuple[str, ...]" and not isinstance(value, list | tuple):
+        return f"expected a list of names, got {value!r:.40}"
     return _out_of_bounds(name, value)
 
 
@@ -115,6 +124,9 @@ def _out_of_bounds(name: str, value: object) -> str | None:
     if name in _BOUNDS and isinstance(value, int | float):
         low, high = _BOUNDS[name]
         return None if low <= value <= high else f"must be between {low} and {high}, got {value}"
+    if name == "providers_off" and isinstance(value, list | tuple):
+        unknown = [str(entry) for entry in value if str(entry) not in PROVIDERS]
+        return f"must be among {', '.join(PROVIDERS)}, got {unknown[0]!r:.40}" if unknown else None
     if name == "log_level" and value not in LOG_LEVELS:
         return f"must be one of {', '.join(LOG_LEVELS)}, got {value!r:.40}"
     if name == "engine_url" and value and not re.match(r"(https?|unix)://|/", str(value)):

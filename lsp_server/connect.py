@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
+
+import platformdirs
 
 from holefill.context.gather import Gatherer
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import Cursor, Pack
+from holefill.context.policy import NOTHING, Policy, policy_for, read_policies, with_budget
 from holefill.context.provider import Deadline
-from holefill.context.providers.imports import ImportsProvider
+from holefill.context.providers import Sources, providers
+from holefill.context.types.registry import HolesRegistry
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.config import Settings
 from holefill.lsp_server.engine_link import ModelNotHereError, Progress
@@ -24,24 +29,57 @@ IndexOf = Callable[[str | None], WorkspaceIndex | None]
 
 
 class RepositoryContext:
-    """A ``Gather`` over the workspace folder each cursor is in; nothing for files outside of all folders."""
+    """A ``Gather`` over the workspace folder each cursor is in; nothing for files outside of all folders.
 
-    def __init__(self, index_of: IndexOf, tokenizer: Tokenizer) -> None:
+    Every provider that is not turned off is asked; which of their items the prompt may show is the policy's choice.
+    """
+
+    def __init__(
+        self,
+        index_of: IndexOf,
+        tokenizer: Tokenizer,
+        policy: Policy = NOTHING,
+        off: Collection[str] = (),
+        holes: HolesRegistry | None = None,
+    ) -> None:
+        """``holes``: the checkers to share, left running at ``close``; without, its own."""
         self._index_of = index_of
         self._tokenizer = tokenizer
+        self._policy = policy
+        self._off = frozenset(off)
+        self._own_holes = HolesRegistry() if holes is None else None
+        self._holes = holes or self._own_holes
         self._gatherers: dict[WorkspaceIndex, Gatherer] = {}
 
     def __call__(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> Pack:
         index = self._index_of(cursor.root)
-        if index is None:
+        if index is None or self._holes is None:
             return Pack()
         gatherer = self._gatherers.get(index)
         if gatherer is None:
-            gatherer = self._gatherers.setdefault(index, Gatherer([ImportsProvider(index)], self._tokenizer))
+            asked = providers(Sources(index, self._holes.of(index)), self._off)
+            made = Gatherer(asked, self._tokenizer, self._policy.admits)
+            gatherer = self._gatherers.setdefault(index, made)
         return gatherer(cursor, budget_tokens, deadline)
 
+    def close(self) -> None:
+        for gatherer in self._gatherers.values():
+            gatherer.close()
+        if self._own_holes is not None:
+            self._own_holes.close()
 
-def completer(settings: Settings, index_of: IndexOf) -> Completer:
+
+def user_policy_file() -> Path:
+    """Where a user's own context policies are: ``holefill eval repo --tune-context`` writes it."""
+    return Path(platformdirs.user_config_dir("holefill", appauthor=False)) / "policy.toml"
+
+
+def context_policy(settings: Settings) -> Policy:
+    """The user's row for the model, else holefill's; the setting ``context_tokens`` above both. Raises PolicyError."""
+    return with_budget(policy_for(settings.model, read_policies(user_policy_file())), settings.context_tokens)
+
+
+def completer(settings: Settings, index_of: IndexOf, holes: HolesRegistry | None = None) -> Completer:
     """Raises ``model.errors.ModelError`` or ``context.errors.ContextError``, whose texts say what to do."""
     store = ModelStore.default()
     if settings.model in store.known and store.find(settings.model) is None:
@@ -50,8 +88,12 @@ def completer(settings: Settings, index_of: IndexOf) -> Completer:
         )
     path = store.resolve(settings.model)
     tokenizer = Tokenizer.load(path)
-    context = RepositoryContext(index_of, tokenizer)
-    return Completer(backend(settings), tokenizer, settings.completer_options(), context)
+    policy = context_policy(settings)
+    context = RepositoryContext(index_of, tokenizer, policy, settings.providers_off, holes)
+    options = replace(
+        settings.completer_options(), context_tokens=policy.budget_tokens, context_form=policy.form, facts=True
+    )
+    return Completer(backend(settings), tokenizer, options, context)
 
 
 def backend(settings: Settings) -> Backend:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
+from holefill.context.policy import policy_for, with_budget
 from holefill.context.syntax.languages import language_of
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Trigger
@@ -68,12 +69,13 @@ def shoot(
     index = _index(cursor) if context else None
     indexed = time.perf_counter()
     options = replace(options, context_tokens=CONTEXT_TOKENS if context else 0, gather_ms=PATIENCE_MS)
+    policy = with_budget(policy_for(model), CONTEXT_TOKENS)
+    repository = RepositoryContext(lambda root: index, engine.tokenizer, policy)
     try:
-        completer = Completer(
-            engine, engine.tokenizer, options, RepositoryContext(lambda root: index, engine.tokenizer)
-        )
+        completer = Completer(engine, engine.tokenizer, options, repository)
         completion = completer.complete(CompletionRequest(cursor, Trigger.INVOKED), CancelToken())
     finally:
+        repository.close()
         engine.close()
     return Shot(cursor, completion, (loaded - start) * 1000, (indexed - loaded) * 1000, "cpu")
 

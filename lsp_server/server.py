@@ -120,7 +120,7 @@ class HolefillServer(LanguageServer):
         return completion
 
     def _connect(self) -> Completer:
-        completer = connect.completer(self.session.settings, self.indexes.of)
+        completer = connect.completer(self.session.settings, self.indexes.of, self.chat.holes)
         self.repositories.connected()
         return completer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.stops import StopRule, StopState
 from holefill.model.tokenizer import Tokenizer
 
@@ -17,6 +17,7 @@ class Answer:
         self._fed = 0  # characters given to the rule
         self._shown = 0  # characters already in chunks
         self._held: list[tuple[int, int, float]] = []  # (character the token starts at, id, logprob)
+        self._taken: list[tuple[int, float]] = []  # (id, logprob) of the tokens in chunks
         self.tokens = 0
         """Tokens the model produced, a stop token included."""
         self.finish: FinishReason | None = None
@@ -47,9 +48,15 @@ class Answer:
         rest = self._take(len(self._state.text))
         return Chunk(rest.text, rest.token_ids, rest.logprobs, self._state.done or finish, timing)
 
+    def whole(self) -> Candidate:
+        """All of it, after ``last``."""
+        ids, logprobs = tuple(id_ for id_, _ in self._taken), [logprob for _, logprob in self._taken]
+        return Candidate(self._state.text[: self._shown], sum(logprobs), ids)
+
     def _take(self, end: int) -> Chunk:
         ready = [held for held in self._held if held[0] < end]
         self._held = self._held[len(ready) :]
+        self._taken += [(id_, logprob) for _, id_, logprob in ready]
         text = self._state.text[self._shown : end]
         self._shown = end
         return Chunk(text, tuple(id_ for _, id_, _ in ready), tuple(logprob for _, _, logprob in ready))

@@ -8,17 +8,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import torch
 
+from holefill.model.alternatives import Branch, Explorer, Step, steps_of
 from holefill.model.answer import Answer
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.kv.prefix import Cache, PrefixCache, Slot
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
-from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.spec.tree import DraftTree, ancestor_mask
 from holefill.model.spec.verify import Verdict, verify
 from holefill.model.tokenizer import Tokenizer
@@ -33,6 +34,8 @@ class KVRows(Cache, Protocol):
     def keep(self, rows: Sequence[int]) -> None:
         """Of all rows keep these (ascending, absolute), moved together."""
 
+
+TRIES = 2  # branches per alternative asked for: some lead back to an answer already known
 
 C = TypeVar("C", bound=KVRows)
 
@@ -97,6 +100,8 @@ class _Job:
     forwards: int = 0
     started: float = 0.0
     decoding: float = 0.0
+    steps: list[Step] | None = None
+    """What was thought at every token; kept only where alternatives are wanted."""
 
     def interrupted(self) -> FinishReason | None:
         if self.cancel.is_set():
@@ -258,6 +263,8 @@ class Engine(Generic[C]):
     def _decode(self, job: _Job, slot: Slot[C]) -> Iterator[Chunk]:
         """Rounds of propose → forward → verify → commit, each of which commits one token or more."""
         answer = job.answer
+        if job.request.alternatives > 0:
+            job.steps = []
         while (finish := answer.finish or job.interrupted()) is None:
             if self._give_way(job):
                 slot = self._prefill(job)
@@ -269,6 +276,8 @@ class Engine(Generic[C]):
             self._commit(slot, len(pending), tree, verdict)
             self._mark_round(job)
             job.ids += verdict.tokens
+            if job.steps is not None:
+                job.steps += steps_of(verdict.tokens, verdict.logprobs, logits[list(verdict.path)])
             if self._speculator is not None:
                 self._speculator.observe(tree, verdict, logits)
             for token_id, logprob in zip(verdict.tokens, verdict.logprobs, strict=True):
@@ -276,7 +285,40 @@ class Engine(Generic[C]):
                     answer.push(token_id, logprob)
             if answer.finish is None and (chunk := answer.chunk()) is not None:
                 yield chunk
-        yield answer.last(finish, job.timing())
+        timing = job.timing()
+        last = answer.last(finish, timing)
+        wanted = job.request.alternatives > 0
+        yield replace(last, candidates=self._candidates(job, answer.whole())) if wanted else last
+
+    def _candidates(self, job: _Job, first: Candidate) -> tuple[Candidate, ...]:
+        """``first`` and answers that differ from it, the likeliest first; as many as there is time for."""
+        explorer = Explorer(self.tokenizer.decode, self.tokenizer.stop_ids)
+        explorer.add((job.steps or [])[: len(first.token_ids)])
+        others: dict[str, Candidate] = {}
+        for _ in range(TRIES * job.request.alternatives):
+            branch = explorer.next() if len(others) < job.request.alternatives else None
+            if branch is None or job.interrupted() is not None:
+                break
+            other, steps = self._from_branch(job, branch)
+            explorer.add(steps)
+            if other is not None and other.text.strip() not in {"", first.text.strip(), *others}:
+                others[other.text.strip()] = other
+        return first, *sorted(others.values(), key=lambda candidate: -candidate.mean_logprob)
+
+    def _from_branch(self, job: _Job, branch: Branch) -> tuple[Candidate | None, list[Step]]:
+        """The answer that goes on from there, None when it was interrupted; and its steps, so far as it kept them."""
+        request = replace(job.request, alternatives=0)
+        answer = Answer(request, self.tokenizer)
+        ids = [*request.prompt_ids, *(step.token for step in branch.steps)]
+        other = _Job(request, job.cancel, job.submitted, ids, answer, steps=list(branch.steps))
+        for step in branch.steps:
+            if answer.finish is None:
+                answer.push(step.token, step.logprob)
+        for _ in self._decode(other, self._prefill(other)):
+            pass
+        whole = answer.whole()
+        kept = (other.steps or [])[: len(whole.token_ids)]
+        return None if answer.finish is None else whole, kept or list(branch.steps)
 
     def _propose(self, job: _Job) -> DraftTree:
         left = job.request.max_tokens - job.answer.tokens - 1

@@ -69,6 +69,9 @@ class GenerateRequest:
     """Text the answer is likely to quote (old text of the edited region, context items); used for drafting only."""
     repository: str = ""
     """Key under which the repository's text was sent (``model.repository``); used for drafting only."""
+    alternatives: int = 0
+    """Other answers wanted beside the first, as ``candidates`` of the last chunk. They cost about an answer each and
+    are computed after the first one is complete; a cancel or the deadline ends them early."""
 
 
 class FinishReason(StrEnum):
@@ -97,6 +100,25 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """One whole answer to a prompt, cut by the stop rule.
+
+    To get several, set ``GenerateRequest.alternatives`` (from an editor's request: ``CompletionRequest.alternatives``);
+    they are ``candidates`` of the last ``Chunk``, and of ``Completion`` as they were before post-processing.
+    """
+
+    text: str
+    logprob: float
+    """Sum of log p of the tokens under the model (temperature 1)."""
+    token_ids: tuple[int, ...] = ()
+
+    @property
+    def mean_logprob(self) -> float:
+        """Per token: comparable between answers of different lengths."""
+        return self.logprob / max(len(self.token_ids), 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of the answer. Text is already cut by the stop rule; the last chunk carries ``finish`` and ``timing``."""
 
@@ -106,6 +128,8 @@ class Chunk:
     """log p of each id in ``token_ids`` under the target model (temperature 1)."""
     finish: FinishReason | None = None
     timing: Timing | None = None
+    candidates: tuple[Candidate, ...] = ()
+    """On the last chunk, when alternatives were asked for: this answer first, then others, the likeliest first."""
 
 
 class Backend(Protocol):

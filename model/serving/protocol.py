@@ -6,12 +6,13 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from holefill.model.request import Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec, Timing
+from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec, Timing
 
 PROTOCOL = 1  # raise when an old client would misread a new server's `holefill` field
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_NEW_TOKENS = 4096
 MAX_STOP_STRINGS = 16
+MAX_ALTERNATIVES = 16
 
 
 class BadRequestError(ValueError):
@@ -34,6 +35,7 @@ class CompletionBody:
     background: bool
     draft_texts: tuple[str, ...]
     repository: str = ""
+    alternatives: int = 0
 
     def request(self, prompt_ids: tuple[int, ...]) -> GenerateRequest:
         return GenerateRequest(
@@ -45,6 +47,7 @@ class CompletionBody:
             background=self.background,
             draft_texts=self.draft_texts,
             repository=self.repository,
+            alternatives=self.alternatives,
         )
 
 
@@ -83,6 +86,7 @@ def parse_body(raw: bytes) -> CompletionBody:
         background=extra.flag("background"),
         draft_texts=extra.texts("draft_texts"),
         repository=extra.text("repository", ""),
+        alternatives=int(extra.number("alternatives", 0, 0, MAX_ALTERNATIVES, whole=True)),
     )
 
 
@@ -178,6 +182,7 @@ def dump_request(request: GenerateRequest, model: str, *, own: bool) -> dict[str
             "background": request.background,
             "draft_texts": list(request.draft_texts),
             "repository": request.repository,
+            "alternatives": request.alternatives,
         }
     return body
 
@@ -194,6 +199,8 @@ def dump_chunk(chunk: Chunk, model: str, answer_id: str, created: int, tokens: l
         "choices": [{"index": 0, "text": chunk.text, "logprobs": logprobs, "finish_reason": finish}],
         "holefill": {"token_ids": list(chunk.token_ids), "logprobs": list(chunk.logprobs)},
     }
+    if chunk.candidates:
+        event["holefill"]["candidates"] = [asdict(candidate) for candidate in chunk.candidates]
     if chunk.finish is not None:
         event["holefill"]["finish"] = chunk.finish.value
     if (timing := chunk.timing) is not None:
@@ -217,6 +224,10 @@ def load_chunk(event: dict[str, Any]) -> Chunk:
         token_ids=tuple(extra["token_ids"]),
         logprobs=tuple(extra["logprobs"]),
         finish=FinishReason(extra["finish"]) if extra.get("finish") else None,
+        candidates=tuple(
+            Candidate(str(entry["text"]), float(entry["logprob"]), tuple(entry["token_ids"]))
+            for entry in extra.get("candidates", ())
+        ),
         timing=Timing(**{name: value for name, value in timing.items() if name in known}) if timing else None,
     )
 

@@ -245,6 +245,7 @@ class EvaluateGroup(click.Group):
         "compare": "saved_runs",
         "show": "saved_runs",
         "report": "saved_runs",
+        "slim": "saved_runs",
         "repo": "own_commands",
         "typed-holes": "own_commands",
         "latency": "own_commands",

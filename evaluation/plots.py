@@ -1,13 +1,20 @@
-"""Three plots as inline SVG: bars with intervals, a cumulative distribution, a curve. No script, no network."""
+"""Plots as inline SVG: bars with intervals, differences around zero, distributions, curves. No script, no network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
+from math import floor, log10
 
-_WIDTH, _LEFT, _RIGHT, _ROW = 640, 190, 60, 26
-_COLOURS = ("#2f6f9f", "#d9822b", "#3d9a6c", "#a3527a", "#7a6f9b", "#8a8a3a")
+WIDTH = 560
+_LEFT, _RIGHT, _TOP, _ROW = 166, 100, 8, 24
+_PLOT_LEFT, _PLOT_BOTTOM = 44, 40
+_CURVE_HEIGHT = 250
+_CHARS = 24
+"""Of a label left of a bar; longer ones are cut and whole in the tooltip."""
+COLOURS = 6
+"""Classes ``c0`` … ``c5`` of the page's style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,81 +25,191 @@ class Bar:
     high: float | None = None
     series: int = 0
     note: str = ""
+    """Small print behind the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     label: str
     points: tuple[tuple[float, float], ...]
+    band: tuple[tuple[float, float], ...] = ()
+    """(low, high) at each point."""
+    series: int = 0
 
 
-def bars(title: str, rows: Sequence[Bar], top: float = 100.0) -> str:
-    """Horizontal, 0 to ``top``; whiskers where an interval is known."""
-    height = 40 + _ROW * len(rows)
-    scale = (_WIDTH - _LEFT - _RIGHT) / max(top, 1e-9)
-    parts = [_grid(top, scale, height)]
+Legend = Sequence[tuple[str, int]]
+"""(name, series)."""
+
+
+def bars(title: str, rows: Sequence[Bar], top: float = 100.0, legend: Legend = ()) -> str:
+    """Horizontal, 0 to ``top``; whiskers where an interval is known. Equal neighbouring labels are written once."""
+    scale = (WIDTH - _LEFT - _RIGHT) / max(top, 1e-9)
+    height = _TOP + _ROW * len(rows) + 22
+    parts = [_grid([(_LEFT + v * scale, _number(v)) for v in _ticks(0.0, top)], height)]
     for number, bar in enumerate(rows):
-        y = 24 + _ROW * number
-        width = max(0.5, bar.value * scale)
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(bar.label)}</text>')
+        y = _TOP + _ROW * number
+        shown = bar.label if number == 0 or rows[number - 1].label != bar.label else ""
+        parts.append(_label(shown, y))
         parts.append(
-            f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="16" rx="2" fill="{_colour(bar.series)}">'
-            f"<title>{escape(bar.label)}: {bar.value:.1f} {escape(bar.note)}</title></rect>"
+            f'<rect class="bar c{bar.series % COLOURS}" x="{_LEFT}" y="{y + 4}" rx="2" height="{_ROW - 9}" '
+            f'width="{max(1.5, min(bar.value, top) * scale):.1f}"><title>{escape(_told(bar))}</title></rect>'
         )
         if bar.low is not None and bar.high is not None:
-            x1, x2 = _LEFT + bar.low * scale, _LEFT + bar.high * scale
-            parts.append(
-                f'<path d="M{x1:.1f} {y + 8}H{x2:.1f}M{x1:.1f} {y + 4}v8M{x2:.1f} {y + 4}v8" class="whisker"/>'
-            )
-        end = _LEFT + max(bar.value, bar.high or 0.0) * scale + 6
-        parts.append(f'<text x="{end:.1f}" y="{y + 13}">{bar.value:.1f}</text>')
+            parts.append(_whisker(_LEFT + bar.low * scale, _LEFT + bar.high * scale, y + _ROW / 2 - 0.5))
+        end = _LEFT + min(top, max(bar.value, bar.high or 0.0)) * scale + 7
+        note = f' <tspan class="soft">{escape(bar.note)}</tspan>' if bar.note else ""
+        parts.append(f'<text x="{end:.1f}" y="{y + 16}">{bar.value:.1f}{note}</text>')
+    return _figure(title, height, parts, legend)
+
+
+def differences(title: str, rows: Sequence[Bar]) -> str:
+    """Points with intervals around zero; filled where the interval excludes it."""
+    reach = max([abs(edge) for bar in rows for edge in (bar.low, bar.high) if edge is not None] + [1e-9])
+    reach = _ticks(0.0, max(reach * 1.05, 1.0))[-1]
+    scale = (WIDTH - _LEFT - _RIGHT) / (2 * reach)
+    zero = _LEFT + reach * scale
+    height = _TOP + _ROW * len(rows) + 22
+    marks = [
+        (zero + sign * v * scale, _signed(sign * v)) for v in _ticks(0.0, reach) for sign in (-1, 1) if v or sign > 0
+    ]
+    parts = [_grid(marks, height), f'<path class="zero" d="M{zero:.1f} {_TOP}V{height - 18}"/>']
+    for number, bar in enumerate(rows):
+        y = _TOP + _ROW * number
+        low, high = bar.low or 0.0, bar.high or 0.0
+        kind = "sure" if low > 0 or high < 0 else "open"
+        parts.append(_label(bar.label, y))
+        parts.append(_whisker(zero + low * scale, zero + high * scale, y + _ROW / 2))
+        parts.append(
+            f'<circle class="dot {kind} c{bar.series % COLOURS}" cx="{zero + bar.value * scale:.1f}" '
+            f'cy="{y + _ROW / 2}" r="5"><title>{escape(_told(bar))}</title></circle>'
+        )
+        parts.append(
+            f'<text x="{WIDTH - _RIGHT + 8}" y="{y + 16}">{bar.value:+.1f} '
+            f'<tspan class="soft">{escape(bar.note)}</tspan></text>'
+        )
     return _figure(title, height, parts)
 
 
 def distribution(
-    title: str, series: Sequence[tuple[str, Sequence[float]]], unit: str, mark: float | None = None
+    title: str, series: Sequence[tuple[str, Sequence[float], int]], unit: str, mark: tuple[float, str] | None = None
 ) -> str:
-    """Share of values at or below x, for each series; ``mark`` is a vertical line with a meaning of its own."""
-    curves = []
-    for label, values in series:
+    """Share of values at or below x up to the 99th percentile; ``mark`` is a vertical line with a name."""
+    curves, right = [], 0.0
+    for label, values, colour in series:
         ordered = sorted(values)
-        curves.append(Series(label, tuple((v, 100 * (i + 1) / len(ordered)) for i, v in enumerate(ordered))))
-    return curve(title, curves, unit, "% of requests", mark)
+        right = max(right, ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))])
+        points = tuple((v, 100 * (i + 1) / len(ordered)) for i, v in enumerate(ordered))
+        curves.append(Series(label, points, series=colour))
+    clipped = [replace(c, points=tuple(point for point in c.points if point[0] <= right)) for c in curves]
+    return curve(title, clipped, unit, "% of answers", mark, top=100.0, dots=False)
 
 
-def curve(title: str, series: Sequence[Series], x_label: str, y_label: str, mark: float | None = None) -> str:
-    """Lines from (0, 0) up to the largest x and y."""
-    height, bottom, top = 260, 210, 20
+def curve(
+    title: str,
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    mark: tuple[float, str] | None = None,
+    top: float | None = None,
+    dots: bool = True,
+) -> str:
+    """Lines from (0, 0) up to the largest x and y, with a band where intervals are known."""
     drawn = [entry for entry in series if entry.points]
-    right = max([x for entry in drawn for x, _ in entry.points] + [mark or 0.0, 1e-9])
-    peak = max([y for entry in drawn for _, y in entry.points] + [1e-9])
-    x_scale, y_scale = (_WIDTH - 60 - _RIGHT) / right, (bottom - top) / peak
-    parts = [f'<path d="M60 {top}V{bottom}H{_WIDTH - _RIGHT}" class="axis"/>']
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = 60 + right * share * x_scale, bottom - peak * share * y_scale
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{right * share:.0f}</text>')
-        parts.append(f'<text x="54" y="{y + 4:.1f}" text-anchor="end">{peak * share:.0f}</text>')
+    x_marks = _ticks(0.0, max([x for entry in drawn for x, _ in entry.points] + [mark[0] if mark else 0.0, 1e-9]))
+    edges = [y for entry in drawn for pair in (*entry.points, *entry.band) for y in pair[1:]]
+    y_marks = _ticks(0.0, max([*edges, 1e-9]) if top is None else top)
+    x_scale = (WIDTH - _PLOT_LEFT - 24) / (x_marks[-1] or 1.0)
+    bottom = _CURVE_HEIGHT - _PLOT_BOTTOM
+    y_scale = (bottom - 14) / (y_marks[-1] or 1.0)
+
+    def at(x: float, y: float) -> str:
+        return f"{_PLOT_LEFT + x * x_scale:.1f},{bottom - y * y_scale:.1f}"
+
+    parts = []
+    for y in y_marks:
+        level = bottom - y * y_scale
+        parts.append(f'<path class="grid" d="M{_PLOT_LEFT} {level:.1f}H{WIDTH - 24}"/>')
+        parts.append(
+            f'<text class="tick" x="{_PLOT_LEFT - 6}" y="{level + 4:.1f}" text-anchor="end">{_number(y)}</text>'
+        )
+    for x in x_marks:
+        place = _PLOT_LEFT + x * x_scale
+        parts.append(f'<text class="tick" x="{place:.1f}" y="{bottom + 16}" text-anchor="middle">{_number(x)}</text>')
     if mark is not None:
-        parts.append(f'<path d="M{60 + mark * x_scale:.1f} {top}V{bottom}" class="mark"/>')
-    for number, entry in enumerate(drawn):
-        line = " ".join(f"{60 + x * x_scale:.1f},{bottom - y * y_scale:.1f}" for x, y in entry.points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{_colour(number)}" stroke-width="2"/>')
-        parts.append(f'<text x="{70 + 150 * number}" y="14" fill="{_colour(number)}">{escape(entry.label)}</text>')
-    parts.append(f'<text x="{_WIDTH / 2}" y="{height - 14}" text-anchor="middle">{escape(x_label)}</text>')
-    parts.append(f'<text x="4" y="{bottom + 34}">{escape(y_label)}</text>')
-    return _figure(title, height, parts)
+        place = _PLOT_LEFT + mark[0] * x_scale
+        parts.append(f'<path class="mark" d="M{place:.1f} 8V{bottom}"/>')
+        anchor = "end" if place > WIDTH - 170 else "start"
+        shift = -5 if anchor == "end" else 5
+        where = f'x="{place + shift:.1f}" y="{bottom - 6}" text-anchor="{anchor}"'
+        parts.append(f'<text class="soft" {where}>{escape(mark[1])}</text>')
+    for entry in drawn:
+        parts += _line(entry, entry.series % COLOURS, at, dots)
+    parts.append(
+        f'<text class="tick" x="{WIDTH / 2}" y="{_CURVE_HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
+    )
+    return _figure(title, _CURVE_HEIGHT, parts, [(entry.label, entry.series) for entry in drawn], y_label)
 
 
-def _grid(top: float, scale: float, height: int) -> str:
-    lines = "".join(f"M{_LEFT + top * share * scale:.1f} 18V{height - 12}" for share in (0.0, 0.25, 0.5, 0.75, 1.0))
-    return f'<path d="{lines}" class="grid"/>'
+def _line(entry: Series, colour: int, at: Callable[[float, float], str], dots: bool) -> list[str]:
+    parts = []
+    if entry.band:
+        edge = [at(x, high) for (x, _), (_, high) in zip(entry.points, entry.band, strict=True)]
+        edge += [at(x, low) for (x, _), (low, _) in reversed(list(zip(entry.points, entry.band, strict=True)))]
+        parts.append(f'<polygon class="band c{colour}" points="{" ".join(edge)}"/>')
+    parts.append(f'<polyline class="line c{colour}" points="{" ".join(at(x, y) for x, y in entry.points)}"/>')
+    if dots:
+        for x, y in entry.points:
+            place = at(x, y).split(",")
+            parts.append(
+                f'<circle class="dot sure c{colour}" cx="{place[0]}" cy="{place[1]}" r="3.5">'
+                f"<title>{escape(entry.label)}: {_number(x)}, {y:.1f}</title></circle>"
+            )
+    return parts
 
 
-def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
+def _label(label: str, y: float) -> str:
+    short = label if len(label) <= _CHARS else label[: _CHARS - 1] + "…"
+    tip = f"<title>{escape(label)}</title>" if short != label else ""
+    return f'<text x="{_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(short)}{tip}</text>' if label else ""
 
 
-def _figure(title: str, height: int, parts: Sequence[str]) -> str:
+def _whisker(x1: float, x2: float, y: float) -> str:
+    return f'<path class="whisker" d="M{x1:.1f} {y}H{x2:.1f}M{x1:.1f} {y - 4}v8M{x2:.1f} {y - 4}v8"/>'
+
+
+def _grid(marks: Sequence[tuple[float, str]], height: float) -> str:
+    lines = "".join(f"M{x:.1f} {_TOP}V{height - 18}" for x, _ in marks)
+    texts = "".join(
+        f'<text class="tick" x="{x:.1f}" y="{height - 4}" text-anchor="middle">{t}</text>' for x, t in marks
+    )
+    return f'<path d="{lines}" class="grid"/>{texts}'
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Four to six round numbers from ``low`` to the first at or above ``high``."""
+    span = max(high - low, 1e-9)
+    power = 10.0 ** floor(log10(span / 4))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= 5)
+    count = -int(-(span / step) // 1)
+    return [low + step * number for number in range(count + 1)]
+
+
+def _number(value: float) -> str:
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"
+
+
+def _signed(value: float) -> str:
+    return "0" if not value else f"{value:+g}"
+
+
+def _told(bar: Bar) -> str:
+    interval = "" if bar.low is None or bar.high is None else f" [{bar.low:.1f}, {bar.high:.1f}]"
+    return f"{bar.label}: {bar.value:.1f}{interval} {bar.note}".strip()
+
+
+def _figure(title: str, height: float, parts: Sequence[str], legend: Legend = (), note: str = "") -> str:
     caption = escape(title, quote=True)
-    svg = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{caption}">{"".join(parts)}</svg>'
-    return f"<figure><figcaption>{caption}</figcaption>{svg}</figure>"
+    keys = "".join(f'<span class="key c{n % COLOURS}">{escape(name)}</span>' for name, n in legend)
+    soft = f' <span class="soft">{escape(note)}</span>' if note else ""
+    svg = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{caption}">{"".join(parts)}</svg>'
+    return f'<figure><figcaption>{caption}{soft}</figcaption><div class="keys">{keys}</div>{svg}</figure>'

@@ -137,6 +137,25 @@ def _drop_torn_line(path: Path) -> None:
             file.truncate(data.rfind(b"\n") + 1)
 
 
+_TEXTS = frozenset({"shown", "generated", "target"})
+
+
+def write_slim(run: Run, path: Path) -> None:
+    """A run to commit: no text of the benchmark or the model, no field at its default."""
+    defaults = cattrs.unstructure(Record("", "", "", ""))
+    with path.open("w", encoding="utf-8") as out:
+        out.write(json.dumps({"run": cattrs.unstructure(run.header)}, ensure_ascii=False) + "\n")
+        for record in run.records:
+            fields = cattrs.unstructure(record)
+            fields["items"] = [{"source": source} for source in sorted({item.source for item in record.items})]
+            kept = {
+                name: round(value, 4) if isinstance(value, float) else value
+                for name, value in fields.items()
+                if name not in _TEXTS and (name not in defaults or value not in (defaults[name], []))
+            }
+            out.write(json.dumps({"record": kept}, ensure_ascii=False) + "\n")
+
+
 class RunWriter:
     """Appends records; every line reaches the disk before the next case starts."""
 

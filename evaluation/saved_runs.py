@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from holefill.evaluation.cases import DataError
-from holefill.evaluation.records import Record, Run, read_run
+from holefill.evaluation.records import Record, Run, read_run, write_slim
 from holefill.evaluation.report import render
+from holefill.evaluation.report_speed import read_benches
 from holefill.evaluation.summary import pair, paired_json, same_prompts
 from holefill.evaluation.terminal import print_last_line, print_paired
 
@@ -93,6 +94,17 @@ def _show(record: Record) -> None:
     help="The page to write.",
 )
 def report(runs: tuple[Path, ...], output: Path) -> None:
-    """Write one HTML page about saved runs: tables and plots, no network needed to read it."""
-    output.write_text(render([read_run(path) for path in runs]), encoding="utf-8")
+    """Write one HTML page about saved runs and `holefill bench` lines: plots and tables, no network needed."""
+    benches = [bench for path in runs for bench in read_benches(path)]
+    saved = [read_run(path) for path in runs if not read_benches(path)]
+    output.write_text(render(saved, benches), encoding="utf-8")
+    click.echo(output)
+
+
+@click.command()
+@click.argument("run", type=_RUN)
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+def slim(run: Path, output: Path) -> None:
+    """Copy a run without a word of the benchmark: scores, counts and times, small enough to commit."""
+    write_slim(read_run(run), output)
     click.echo(output)

@@ -1,0 +1,172 @@
+"""The training loop: one run from a recipe, killed and resumed at will, ending in an adapter file and its figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from holefill.model.training.checkpoints import RunState, load_state, save_state
+from holefill.model.training.examples import Example, TrainingError
+from holefill.model.training.network import LoraShape, Packed, TrainableNetwork, new_factors
+from holefill.model.training.schedule import Schedule, batch_at
+from holefill.model.weights import Weights
+
+CLIP = 1.0
+BETAS = (0.9, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the result of a run, beside weights and data."""
+
+    steps: int
+    batch: int = 8
+    peak: float = 2e-4
+    warm_up: int = 10
+    weight_decay: float = 0.0
+    shape: LoraShape = field(default_factory=LoraShape)
+    seed: int = 0
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.steps, self.peak, self.warm_up)
+
+    def text(self, examples: Sequence[Example], base: str) -> str:
+        """Of this recipe on this data and these weights: two runs of one text are the same run."""
+        digest = hashlib.sha256()
+        for example in examples:
+            digest.update(f"{example.start} {example.ids}\n".encode())
+        return json.dumps({**asdict(self), "examples": digest.hexdigest()[:16], "base": base}, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """What a progress line shows."""
+
+    step: int
+    steps: int
+    loss: float
+    examples_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Where and how often the state is written; no state without a path."""
+
+    path: Path | None = None
+    every: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    factors: Mapping[str, Tensor]
+    losses: tuple[float, ...]
+    seconds: float
+    examples: int
+
+
+def train(
+    weights: Weights,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    *,
+    base: str = "",
+    saving: Saving | None = None,
+    tell: Callable[[StepDone], None] = lambda done: None,
+) -> Trained:
+    """Runs ``recipe.steps`` steps, going on from the last saved state where there is one.
+
+    The same recipe, data, weights and thread count give the same factors bit for bit on a CPU, killed or not.
+    """
+    if not examples:
+        raise TrainingError("there is no example to train on: build more data, or raise the token limit")
+    saving = saving or Saving()
+    text = recipe.text(examples, base)
+    device = weights.vector("norm").device
+    factors = {n: f.detach().to(device).requires_grad_() for n, f in _fresh(weights, recipe).items()}
+    optimizer = torch.optim.AdamW(list(factors.values()), lr=recipe.peak, betas=BETAS, weight_decay=recipe.weight_decay)
+    state = load_state(saving.path, text) if saving.path is not None else None
+    losses: list[float] = []
+    begun, before = 0, 0.0
+    if state is not None:
+        _restore(factors, optimizer, state)
+        begun, before, losses = state.step, state.seconds, list(state.losses)
+    network = TrainableNetwork(weights, factors, recipe.shape.scale)
+    start = time.monotonic()
+
+    def save(step: int) -> None:
+        if saving.path is not None:
+            kept = {name: factor.detach() for name, factor in factors.items()}
+            seconds = before + time.monotonic() - start
+            save_state(saving.path, RunState(step, text, kept, optimizer.state_dict(), losses, seconds))
+
+    for step in range(begun, recipe.steps):
+        losses.append(_step(network, optimizer, list(factors.values()), examples, recipe, step))
+        pace = (time.monotonic() - start) / (step + 1 - begun)
+        tell(StepDone(step + 1, recipe.steps, losses[-1], recipe.batch / pace, pace * (recipe.steps - step - 1)))
+        if (step + 1) % saving.every == 0 or step + 1 == recipe.steps:
+            save(step + 1)
+    seconds = before + time.monotonic() - start
+    scaled = {n: f.detach() * (recipe.shape.scale if n.endswith(".b") else 1.0) for n, f in factors.items()}
+    return Trained(scaled, tuple(losses), seconds, recipe.steps * recipe.batch)
+
+
+@torch.no_grad()
+def held_out_loss(
+    weights: Weights, factors: Mapping[str, Tensor], examples: Sequence[Example], batch: int = 8
+) -> tuple[float, float]:
+    """Mean loss of (hole tokens, end tokens). ``factors`` as in an adapter: the scale is already in ``b``."""
+    network = TrainableNetwork(weights, factors, 1.0)
+    sums, counts = [0.0, 0.0], [0, 0]
+    for first in range(0, len(examples), batch):
+        packed = Packed.of(examples[first : first + batch]).to(network.device)
+        losses = torch.nn.functional.cross_entropy(network.logits(packed), packed.targets, reduction="none")
+        ends = torch.zeros(len(losses), dtype=torch.bool)
+        lengths = [len(example.ids) - example.start for example in examples[first : first + batch]]
+        ends[torch.tensor(lengths).cumsum(0) - 1] = True
+        for index, mask in enumerate((~ends, ends)):
+            sums[index] += float(losses[mask].sum())
+            counts[index] += int(mask.sum())
+    return sums[0] / max(1, counts[0]), sums[1] / max(1, counts[1])
+
+
+def _fresh(weights: Weights, recipe: Recipe) -> dict[str, Tensor]:
+    return new_factors(weights.config, recipe.shape, recipe.seed)
+
+
+def _restore(factors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, state: RunState) -> None:
+    with torch.no_grad():
+        for name, factor in factors.items():
+            factor.copy_(state.factors[name])
+    optimizer.load_state_dict(state.optimizer)
+
+
+def _step(
+    network: TrainableNetwork,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[Tensor],
+    examples: Sequence[Example],
+    recipe: Recipe,
+    step: int,
+) -> float:
+    chosen = [examples[index] for index in batch_at(step, len(examples), recipe.batch, recipe.seed)]
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.schedule.rate(step)
+    optimizer.zero_grad(set_to_none=True)
+    loss = network.loss(Packed.of(chosen).to(network.device))
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TrainingError(f"the loss is {value} at step {step + 1}: lower the learning rate")
+    optimizer.step()
+    return value

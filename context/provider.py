@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from holefill.context.items import Cursor, Item
 
@@ -45,3 +45,10 @@ class ContextProvider(Protocol):
     name: str
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]: ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A provider that does some of its work in the background, and can be told to do it now."""
+
+    def prepare(self, cursor: Cursor) -> None: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,12 @@ from holefill.context.gather import Gatherer
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor, Item
 from holefill.context.provider import Deadline
+from holefill.evaluation.arms import Repositories, arm_named
 from holefill.evaluation.cases import Case, DataError, Published
 from holefill.evaluation.recording import RecordingBackend
 from holefill.evaluation.suites.registry import PromptPolicy
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Trigger
-from holefill.lsp_server.connect import RepositoryContext
 from holefill.lsp_server.repository_link import send_index
 from holefill.model.repository import RepositoryBackend
 from holefill.model.request import Backend
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_MS = 10_000.0
 """Context is not raced against a keystroke here; the latency suite measures that."""
+_PUBLISHED = ("rg1", "oracle")
+"""Arms whose chunks come with the benchmark."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -46,6 +48,7 @@ class System:
     device: str
     ranks: TokenRanks | None = None
     """Set where the ranks of the true tokens are wanted too."""
+    repositories: Repositories = field(default_factory=Repositories)
 
     @property
     def model(self) -> str:
@@ -63,6 +66,7 @@ class System:
             send_index(self.backend, index)
 
     def close(self) -> None:
+        self.repositories.close()
         self.backend.close()
 
 
@@ -125,14 +129,18 @@ def completer_for(
     chunks = _published(case, context, index)
     if chunks is not None:
         return Completer(backend, system.tokenizer, options, Gatherer([PublishedProvider(chunks)], system.tokenizer))
-    return Completer(backend, system.tokenizer, options, RepositoryContext(lambda _: index, system.tokenizer))
+    if context == "off" or index is None:
+        return Completer(backend, system.tokenizer, options)
+    arm = arm_named(context)
+    gather = system.repositories.gather(arm, case, index, request_for(case, index.root).cursor, system.tokenizer)
+    return Completer(backend, system.tokenizer, replace(options, context_form=arm.form), gather)
 
 
 def _published(case: Case, context: str, index: WorkspaceIndex | None) -> tuple[Published, ...] | None:
     """The benchmark's own chunks, where the arm asks for them or there is no repository to look into."""
-    if context == "off" or (context == "on" and index is not None):
+    if context == "off" or (context not in _PUBLISHED and index is not None):
         return None
-    source = "rg1" if context == "on" else context
+    source = context if context in _PUBLISHED else "rg1"
     chunks = case.published.get(source)
     if chunks is None and context != "on":
         raise DataError(f"{case.id} has no published {source} context: use --context on or off")

@@ -12,7 +12,7 @@ from holefill.context.gather import Gatherer
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import Cursor, Pack
 from holefill.context.policy import NOTHING, Policy, policy_for, read_policies, with_budget
-from holefill.context.provider import Deadline
+from holefill.context.provider import Deadline, Preparing
 from holefill.context.providers import Sources, providers
 from holefill.context.types.registry import HolesRegistry
 from holefill.lsp_server.completer import Completer
@@ -41,8 +41,13 @@ class RepositoryContext:
         policy: Policy = NOTHING,
         off: Collection[str] = (),
         holes: HolesRegistry | None = None,
+        patient: bool = False,
     ) -> None:
-        """``holes``: the checkers to share, left running at ``close``; without, its own."""
+        """``holes``: the checkers to share, left running at ``close``; without, its own.
+
+        ``patient``: nobody is typing, so background work of the providers is waited for.
+        """
+        self._patient = patient
         self._index_of = index_of
         self._tokenizer = tokenizer
         self._policy = policy
@@ -58,6 +63,9 @@ class RepositoryContext:
         gatherer = self._gatherers.get(index)
         if gatherer is None:
             asked = providers(Sources(index, self._holes.of(index)), self._off)
+            for provider in asked if self._patient else ():
+                if isinstance(provider, Preparing):
+                    provider.prepare(cursor)
             made = Gatherer(asked, self._tokenizer, self._policy.admits)
             gatherer = self._gatherers.setdefault(index, made)
         return gatherer(cursor, budget_tokens, deadline)

@@ -70,7 +70,7 @@ def shoot(
     indexed = time.perf_counter()
     options = replace(options, context_tokens=CONTEXT_TOKENS if context else 0, gather_ms=PATIENCE_MS)
     policy = with_budget(policy_for(model), CONTEXT_TOKENS)
-    repository = RepositoryContext(lambda root: index, engine.tokenizer, policy)
+    repository = RepositoryContext(lambda root: index, engine.tokenizer, policy, patient=True)
     try:
         completer = Completer(engine, engine.tokenizer, options, repository)
         completion = completer.complete(CompletionRequest(cursor, Trigger.INVOKED), CancelToken())

@@ -69,14 +69,10 @@ class ProcessProvider:
             items.append(Item(redact(text), self.name, where, (f"issue {path}",), 0.4))
         return items
 
-    def wait(self, path: str, timeout_s: float) -> bool:
-        """Until the background has answered for a file; for tools that have the time."""
-        relative = self._index.relative(path) or path
-        self._known(relative)
-        until = time.monotonic() + timeout_s
-        while relative in self._asking and time.monotonic() < until:
-            time.sleep(0.01)
-        return relative not in self._asking
+    def prepare(self, cursor: Cursor) -> None:
+        relative = self._index.relative(cursor.path)
+        if relative is not None:
+            self._ask(relative)
 
     def _known(self, path: str) -> _Told:
         now = time.monotonic()

@@ -44,3 +44,6 @@ class SimilarProvider:
             )
             for hit in hits
         ]
+
+    def prepare(self, cursor: Cursor) -> None:
+        self._lexical.sync()

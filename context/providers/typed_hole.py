@@ -18,6 +18,7 @@ from holefill.context.types.typed_holes import Questions, TypedHoles
 
 _ASK_MS = 250.0
 """Beyond that an answer is of no use even to the next keystroke: the hole will have another shape."""
+_START_S = 10.0
 _MAX_MEMBERS = 16
 _MAX_LABEL = 200
 _CALLABLE = frozenset({"method", "function"})
@@ -41,6 +42,11 @@ class TypedHoleProvider:
         items = list(self._items(self._holes.questions(at), soon))
         cost_ms = (time.perf_counter() - before) * 1000
         return [replace(item, cost_ms=cost_ms) for item in items]
+
+    def prepare(self, cursor: Cursor) -> None:
+        """Until the checker is up: the floor alone answers before."""
+        if cursor.language in LANGUAGES:
+            self._holes.layer(cursor.language).ready(_START_S)
 
     def _items(self, asked: Questions, deadline: Deadline) -> Iterator[Item]:
         signature = asked.signature(deadline)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -70,6 +71,13 @@ class Layered:
     @property
     def caps(self) -> frozenset[Cap]:
         return self.floor.caps | (frozenset() if self.oracle is None else self.oracle.caps)
+
+    def ready(self, wait_s: float) -> bool:
+        """Has the checker started, or come to its end, within the time?"""
+        until = time.monotonic() + wait_s
+        while getattr(self.oracle, "reason", "") == "starting" and time.monotonic() < until:
+            time.sleep(0.01)
+        return getattr(self.oracle, "reason", "") != "starting"
 
     def sync(self, path: str, text: str | None) -> None:
         if self.oracle is not None:

@@ -124,7 +124,7 @@ def test_todos_commits_and_issues(history):
     cursor = at(history, "tools.py", FILES["tools.py"] + "# TODO: count tools\n|")
     first = gather(provider, cursor)
     assert first[0].text == "TODO: count tools"
-    assert provider.wait(cursor.path, 20)
+    provider.prepare(cursor)
     texts = [item.text for item in gather(provider, cursor)]
     assert "recent changes: Boxes are strict on demand" in texts
     (issue,) = [text for text in texts if "count is ignored" in text]

@@ -38,10 +38,12 @@ class Answer:
     before_length: int
     after: str
     after_length: int
+    others: tuple[str, ...] | None = None
+    """Alternatives to ``text``; None: nobody asked for them."""
 
     @classmethod
-    def at(cls, prefix: str, suffix: str, text: str, receipt: Receipt) -> Answer:
-        return cls(text, receipt, prefix[-SEEN_BEFORE:], len(prefix), suffix[:SEEN_AFTER], len(suffix))
+    def at(cls, prefix: str, suffix: str, text: str, receipt: Receipt, others: tuple[str, ...] | None = None) -> Answer:
+        return cls(text, receipt, prefix[-SEEN_BEFORE:], len(prefix), suffix[:SEEN_AFTER], len(suffix), others)
 
     def typed_since(self, prefix: str, suffix: str) -> str | None:
         """What was typed since, when it is how this answer begins and leaves something of it; else None."""

@@ -6,7 +6,7 @@ Synchronous, and it knows neither LSP nor the engine's process: a ``Backend`` ge
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -21,7 +21,7 @@ from holefill.lsp_server.postprocess import Place, postprocess
 from holefill.lsp_server.stopping import stop_spec
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
-from holefill.model.request import Backend, Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, Timing
 
 Gather = Callable[[Cursor, int, Deadline], Pack]
 """Cursor, budget in tokens, deadline → what the repository says about this place."""
@@ -61,6 +61,7 @@ class _Draft:
     finish: FinishReason | None = None
     timing: Timing = field(default_factory=Timing)
     first_line_done: bool = False
+    candidates: tuple[Candidate, ...] = ()
 
     def add(self, chunk: Chunk) -> None:
         if not self.first_line_done:
@@ -68,6 +69,7 @@ class _Draft:
         self.text += chunk.text
         self.first_line_done = "\n" in self.text.lstrip()
         self.finish = chunk.finish or self.finish
+        self.candidates = chunk.candidates or self.candidates
         self.timing = chunk.timing or self.timing
 
     def mean_logprob(self) -> float | None:
@@ -126,7 +128,7 @@ class Completer:
         """The rest of an earlier answer, fitted again since an editor may have closed a bracket meanwhile."""
         stages = _Stages()
         found = self._answers.find(key, cursor.prefix, cursor.suffix)
-        if found is None:
+        if found is None or (request.alternatives > 0 and (found.typed or found.answer.others is None)):
             return None
         hurried = found.answer.receipt.finish is FinishReason.DEADLINE
         if hurried and request.trigger is Trigger.INVOKED:
@@ -136,7 +138,8 @@ class Completer:
         if reason is not Reason.MODEL:
             return None
         receipt = replace(found.answer.receipt, stage_ms=stages.total(), timing=Timing(), note="")
-        return Completion(text, Reason.TYPE_THROUGH if found.typed else Reason.CACHE, receipt)
+        others = found.answer.others if request.alternatives > 0 else None
+        return Completion(text, Reason.TYPE_THROUGH if found.typed else Reason.CACHE, receipt, others or ())
 
     def _from_engine(
         self, request: CompletionRequest, cursor: Cursor, key: AnswerKey, cancel: CancelToken
@@ -151,7 +154,8 @@ class Completer:
         draft = _Draft()
         try:
             due = None if request.due_ms is None else stages.began + request.due_ms / 1000
-            self._generate(self._engine_request(cursor, key, pack, prompt), cancel, draft, due)
+            asked = replace(self._engine_request(cursor, key, pack, prompt), alternatives=request.alternatives)
+            self._generate(asked, cancel, draft, due)
         except EngineLoadingError as error:
             return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
         except EngineError as error:
@@ -173,8 +177,11 @@ class Completer:
             text, reason = "", Reason.CANCELLED
         elif not text and draft.finish is FinishReason.DEADLINE:
             reason = Reason.DEADLINE
-        self._remember(key, cursor, text, receipt)
-        return Completion(text, reason, receipt)
+        others = _alternatives(draft.candidates, cursor, text) if reason is Reason.MODEL else ()
+        for other in reversed(others):  # so that what follows the one the user takes is known too
+            self._remember(key, cursor, other, receipt)
+        self._remember(key, cursor, text, receipt, others if request.alternatives > 0 else None)
+        return Completion(text, reason, receipt, alternatives=others, candidates=draft.candidates)
 
     def _pack(self, cursor: Cursor) -> Pack:
         if self._gather is None or (self.options.context_tokens <= 0 and not self.options.facts):
@@ -221,10 +228,12 @@ class Completer:
         if late and not cancel.is_set():
             draft.finish = FinishReason.DEADLINE
 
-    def _remember(self, key: AnswerKey, cursor: Cursor, text: str, receipt: Receipt) -> None:
+    def _remember(
+        self, key: AnswerKey, cursor: Cursor, text: str, receipt: Receipt, others: tuple[str, ...] | None = None
+    ) -> None:
         """Whole answers serve the next keys as they are; what a cancelled one had written becomes their draft."""
         if text:
-            self._answers.put(key, Answer.at(cursor.prefix, cursor.suffix, text, receipt))
+            self._answers.put(key, Answer.at(cursor.prefix, cursor.suffix, text, receipt, others))
         elif receipt.raw_text:
             self._unfinished.put(key, Answer.at(cursor.prefix, cursor.suffix, receipt.raw_text, receipt))
 
@@ -234,7 +243,17 @@ class Completer:
         unsure = completion.text and mean is not None and mean < self.options.show_threshold
         if unsure and request.trigger is Trigger.AUTOMATIC:
             return replace(completion, text="", reason=Reason.LOW_CONFIDENCE)
-        return replace(completion, text=forced + completion.text) if forced and completion.text else completion
+        if not (forced and completion.text):
+            return completion
+        others = tuple(forced + text for text in completion.alternatives)
+        return replace(completion, text=forced + completion.text, alternatives=others)
+
+
+def _alternatives(candidates: Sequence[Candidate], cursor: Cursor, text: str) -> tuple[str, ...]:
+    """What each of the others would add at the cursor; none twice."""
+    place = Place(cursor.prefix, cursor.suffix, cursor.language)
+    shown = [postprocess(candidate.text, place)[0] for candidate in candidates[1:]]
+    return tuple(dict.fromkeys(other for other in shown if other and other != text))
 
 
 def _with_selection(request: CompletionRequest) -> tuple[Cursor, str]:

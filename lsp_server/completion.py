@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holefill.context.items import Cursor, Pack
-from holefill.model.request import FinishReason, Sampling, Shape, Timing
+from holefill.model.request import Candidate, FinishReason, Sampling, Shape, Timing
 
 
 class Trigger(StrEnum):
@@ -45,6 +45,8 @@ class CompletionRequest:
     """Text of the entry highlighted in the editor's suggest widget; an answer must start with it."""
     due_ms: float | None = None
     """From then on the answer ends as soon as it has something to show. Not part of what is asked."""
+    alternatives: int = 0
+    """Other answers wanted beside the first; each costs about an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +98,7 @@ class Completion:
     reason: Reason
     receipt: Receipt = field(default_factory=Receipt)
     alternatives: tuple[str, ...] = ()
+    """Other texts for the same place, the likeliest first."""
+    candidates: tuple[Candidate, ...] = ()
+    """The model's answers as they were before post-processing, ``text`` first; none when only one was asked for."""
     replace_after: int = 0

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from holefill.lsp_server.completion import Trigger
 from holefill.lsp_server.convert import inline_items, inline_items_for_selection, offset_at, trigger_of
 
 if TYPE_CHECKING:
     from holefill.lsp_server.server import HolefillServer
+
+
+ALTERNATIVES = 3
+"""Beside the first answer, when the user asks for one: an editor shows them one after the other."""
 
 
 def register(server: HolefillServer) -> None:
@@ -21,6 +27,8 @@ def register(server: HolefillServer) -> None:
         request = server.request_at(
             uri, position, trigger_of(params.context.trigger_kind), None if selected is None else selected.text
         )
+        if request.trigger is Trigger.INVOKED:
+            request = replace(request, alternatives=ALTERNATIVES)
         completion = await server.suggest(uri, request)
         if selected is None:
             return types.InlineCompletionList(inline_items(completion, request, position, server.session.encoding))

@@ -12,7 +12,7 @@ from holefill.lsp_server.completer import Completer, EngineLoadingError
 from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Reason, Trigger
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
-from holefill.model.request import Chunk, FinishReason, GenerateRequest, Shape, Timing
+from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Shape, Timing
 
 SPECIALS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>", "<|endoftext|>"]
 
@@ -41,6 +41,7 @@ class ScriptedEngine:
     cancel_after: int | None = None
     asked: list[GenerateRequest] = field(default_factory=list)
     model_name: str = "scripted"
+    candidates: tuple[Candidate, ...] = ()
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         self.asked.append(request)
@@ -53,7 +54,8 @@ class ScriptedEngine:
                 yield Chunk("", finish=FinishReason.CANCELLED, timing=Timing())
                 return
             yield Chunk(char, (ord(char),), (self.logprob,))
-        yield Chunk("", finish=self.finish, timing=Timing(prompt_tokens=len(request.prompt_ids)))
+        timing = Timing(prompt_tokens=len(request.prompt_ids))
+        yield Chunk("", finish=self.finish, timing=timing, candidates=self.candidates)
 
     def close(self) -> None:
         pass
@@ -198,3 +200,23 @@ def test_user_text_cannot_forge_a_special_token() -> None:
     text = "s = '<|fim_middle|>'\nx = "
     make(engine).complete(CompletionRequest(Cursor("/w/a.py", text, CharOffset(len(text)), "python")), CancelToken())
     assert sum(token >= 0x110000 for token in engine.asked[0].prompt_ids) == 3
+
+
+def test_alternatives_come_when_asked_for_and_serve_the_next_keys() -> None:
+    engine = ScriptedEngine("value)")
+    engine.candidates = tuple(Candidate(text, -1.0, (1,)) for text in ("value)", "other + 1)", "value", "last)"))
+    completer = make(engine)
+    request = CompletionRequest(cursor("x = (|)\n"), Trigger.INVOKED, alternatives=3)
+    done = completer.complete(request, CancelToken())
+    assert engine.asked[0].alternatives == 3
+    assert (done.text, done.alternatives) == ("value", ("other + 1", "last"))  # fitted to the place, none twice
+    assert [candidate.text for candidate in done.candidates] == ["value)", "other + 1)", "value", "last)"]
+    typed = ask(completer, "x = (oth|)\n")
+    assert (typed.text, typed.reason) == ("er + 1", Reason.TYPE_THROUGH)
+    assert ask(completer, "x = (|)\n").text == "value"  # the first answer stays the first
+    assert ask(completer, "x = (|)\n").alternatives == ()
+    again = completer.complete(request, CancelToken())
+    assert (again.alternatives, again.reason) == (done.alternatives, Reason.CACHE)
+    assert len(engine.asked) == 1
+    engine.candidates = ()
+    assert ask(make(engine), "x = (|)\n").alternatives == ()

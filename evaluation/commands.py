@@ -13,6 +13,8 @@ from typing import ClassVar
 import click
 
 from holefill.context.errors import ContextError
+from holefill.context.forms import FORMS
+from holefill.evaluation.arms import ARMS, GROUPS, arm_named
 from holefill.evaluation.cases import Case, CaseSet, DataError, sample
 from holefill.evaluation.evaluate import evaluate as evaluate_tasks
 from holefill.evaluation.evaluate import tasks_of
@@ -20,6 +22,7 @@ from holefill.evaluation.records import Record, RunHeader, RunWriter
 from holefill.evaluation.runner import (
     HOLEFILL,
     LLAMA_CPP,
+    PUBLISHED,
     EngineUnderTest,
     System,
     commit_name,
@@ -34,8 +37,6 @@ from holefill.evaluation.terminal import print_last_line, print_paired, print_su
 from holefill.evaluation.workspaces import Workspaces
 from holefill.model.errors import ModelError
 
-CONTEXTS = ("off", "on", "both", "rg1", "oracle")
-_ARMS = {"both": ("off", "on")}
 _NOT_IN_NAMES = re.compile(r"[^\w.]+")
 
 
@@ -54,6 +55,17 @@ class RunOptions:
     engine: str = HOLEFILL
     context_tokens: int | None = None
     token_ranks: bool = False
+    providers: str = ""
+    form: str | None = None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """What is compared, the first with each of the others; ``--providers`` and ``--form`` say what "on" is."""
+        given = "+".join(self.providers.split(",")) or "+".join(ARMS["on"].providers)
+        own = f"{given}:{self.form}" if self.form else given
+        changed = bool(self.providers or self.form)
+        names = [arm for name in self.context.split(",") for arm in GROUPS.get(name, (name,))]
+        return tuple(dict.fromkeys(own if changed and name == "on" else name for name in names))
 
     @property
     def under_test(self) -> EngineUnderTest:
@@ -65,8 +77,8 @@ class RunOptions:
         return self.engine_url or ("" if self.engine == HOLEFILL else self.engine)
 
 
-def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -> None:
-    """Runs, saves and prints; Ctrl-C ends the run early and still prints what there is."""
+def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -> Path:
+    """Runs, saves (in the file it returns) and prints; Ctrl-C ends the run early and still prints what there is."""
     if options.context_tokens is not None:
         suite = replace(suite, prompt=replace(suite.prompt, context_tokens=options.context_tokens))
     cases = sample(case_set.cases, options.limit, options.seed)
@@ -86,6 +98,7 @@ def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -
         workspaces.close()
         system.close()
     _print(header, records, path, options, time.monotonic() - began, whole)
+    return path
 
 
 def _run(
@@ -97,7 +110,7 @@ def _run(
     options: RunOptions,
 ) -> tuple[list[Record], bool]:
     """Records of this and the resumed run, and whether every case was reached."""
-    tasks = tasks_of(cases, arms(options.context))
+    tasks = tasks_of(cases, options.arms)
     wanted = {(task.case.id, task.context) for task in tasks}
     records = [record for record in writer.done if (record.id, record.context) in wanted]
     finished = {(record.id, record.context) for record in records}
@@ -117,26 +130,37 @@ def _run(
 def _print(
     header: RunHeader, records: list[Record], path: Path, options: RunOptions, seconds: float, whole: bool
 ) -> None:
-    summaries = [summarise(records, context, options.seed) for context in arms(options.context)]
+    summaries = [summarise(records, context, options.seed) for context in options.arms]
     result = last_line(header, summaries[-1], seconds)
     result["partial"] = not whole
     result["run"] = str(path)
     if len(summaries) > 1:
         split = [[record for record in records if record.context == s.context] for s in summaries]
-        differences = pair(split[0], split[1], options.seed)
+        differences = {s.context: pair(split[0], own, options.seed) for s, own in zip(summaries, split, strict=True)}
+        del differences[summaries[0].context]
         result["arms"] = {s.context: s.overall.as_json() for s in summaries}
-        result["paired"] = paired_json(differences)
+        result["paired"] = paired_json(differences[summaries[1].context])
+        result["paired_with"] = {name: paired_json(found) for name, found in differences.items()}
     if not options.as_json:
         for summary in summaries:
             print_summary(header, summary)
-        if len(summaries) > 1:
-            print_paired(summaries[0].context, summaries[1].context, differences)
+        for summary in summaries[1:]:
+            print_paired(summaries[0].context, summary.context, differences[summary.context])
         click.echo(f"every case: {path}" + ("" if whole else "  (interrupted: --resume goes on)"))
     print_last_line(result)
 
 
-def arms(context: str) -> tuple[str, ...]:
-    return _ARMS.get(context, (context,))
+def _context(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    for name in value.split(","):
+        if name not in (*GROUPS, *PUBLISHED, "off"):
+            arm_named(name)
+    return value
+
+
+def _providers(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value:
+        arm_named("+".join(value.split(",")))
+    return value
 
 
 def load(options: RunOptions) -> System:
@@ -168,7 +192,8 @@ def _header(suite: Suite, options: RunOptions, system: System, data: str) -> Run
 def _output(suite: Suite, options: RunOptions) -> Path:
     folder = options.output or Path("runs")
     budget = "" if options.context_tokens is None else f"{options.context_tokens}"
-    parts = [suite.name, Path(options.model).name, f"{options.context}{budget}", f"s{options.seed}"]
+    context = _NOT_IN_NAMES.sub("_", "-".join(filter(None, (options.context, options.providers, options.form))))
+    parts = [suite.name, Path(options.model).name, f"{context}{budget}", f"s{options.seed}"]
     parts += [] if options.limit is None else [f"n{options.limit}"]
     parts += [] if not options.engine_label else [_NOT_IN_NAMES.sub("_", options.engine_label)]
     return folder / f"{'-'.join(parts)}.jsonl"
@@ -182,11 +207,17 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
         click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder."),
         click.option(
             "--context",
-            type=click.Choice(CONTEXTS),
+            metavar="NAME,…",
+            callback=_context,
             default=suite.default_context,
             show_default=True,
-            help="Repository context in the prompt; rg1 and oracle: the chunks a benchmark published; both: paired.",
+            help="Repository context in the prompt: off, on, both (paired); rg1, oracle: chunks a benchmark published; "
+            "add-one-in, leave-one-out, forms; any arm of evaluation/arms.py. Several are paired with the first.",
         ),
+        click.option(
+            "--providers", metavar="NAME,…", default="", callback=_providers, help="What stands in the prompt as `on`."
+        ),
+        click.option("--form", type=click.Choice(list(FORMS)), help="Where it stands there."),
         click.option(
             "--context-tokens",
             type=click.IntRange(min=0),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_MS = 10_000.0
 """Context is not raced against a keystroke here; the latency suite measures that."""
-_PUBLISHED = ("rg1", "oracle")
+PUBLISHED = ("rg1", "oracle")
 """Arms whose chunks come with the benchmark."""
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -138,9 +138,9 @@ def completer_for(
 
 def _published(case: Case, context: str, index: WorkspaceIndex | None) -> tuple[Published, ...] | None:
     """The benchmark's own chunks, where the arm asks for them or there is no repository to look into."""
-    if context == "off" or (context not in _PUBLISHED and index is not None):
+    if context == "off" or (context not in PUBLISHED and index is not None):
         return None
-    source = context if context in _PUBLISHED else "rg1"
+    source = context if context in PUBLISHED else "rg1"
     chunks = case.published.get(source)
     if chunks is None and context != "on":
         raise DataError(f"{case.id} has no published {source} context: use --context on or off")

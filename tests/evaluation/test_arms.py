@@ -1,0 +1,93 @@
+"""Arms by name, what ``--context``, ``--providers`` and ``--form`` make of them, and that each reaches the prompt."""
+
+from __future__ import annotations
+
+import pytest
+
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import Cursor
+from holefill.context.provider import Deadline
+from holefill.context.providers import PROVIDERS
+from holefill.evaluation.arms import ARMS, GROUPS, Arm, Repositories, arm_named
+from holefill.evaluation.cases import Case, DataError
+from holefill.evaluation.commands import RunOptions
+
+
+class Words:
+    """A tokenizer that counts words."""
+
+    def encode(self, text):
+        return text.split()
+
+
+def options(context, providers="", form=None):
+    return RunOptions(None, 0, "m", context, None, None, False, False, providers=providers, form=form)
+
+
+def test_groups_are_made_of_arms():
+    for names in GROUPS.values():
+        assert all(name == "off" or isinstance(arm_named(name), Arm) for name in names)
+    assert GROUPS["add-one-in"] == ("off", *PROVIDERS)
+    assert all(
+        set(PROVIDERS) - set(ARMS[name].providers) == {name.removeprefix("without-")}
+        for name in GROUPS["leave-one-out"][1:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "arms"),
+    [
+        (("off",), ("off",)),
+        (("both",), ("off", "on")),
+        (("off,bm25,gold",), ("off", "bm25", "gold")),
+        (("both", "similar,imports"), ("off", "similar+imports")),
+        (("both", "", "hints"), ("off", "imports+class_signatures+similar+recent_edits+typed_hole:hints")),
+        (("on", "typed_hole", "signature"), ("typed_hole:signature",)),
+        (("off,forms",), ("off", "signature", "members", "example", "hints")),
+    ],
+)
+def test_what_is_compared(given, arms):
+    assert options(*given).arms == arms
+
+
+@pytest.mark.parametrize("name", ["nothing", "imports+nothing", "imports:poem", ""])
+def test_unknown_arms_say_what_there_is(name):
+    with pytest.raises(DataError, match=r"there are .*(imports|comments)"):
+        arm_named(name)
+
+
+@pytest.fixture
+def index(tmp_path):
+    files = {
+        "tools.py": "class Box: ...\n\ndef build(name: str) -> Box:\n    return Box()\n",
+        "use.py": "from tools import build\n\nkept = build('kept box')\n",
+    }
+    for path, text in files.items():
+        (tmp_path / path).write_text(text)
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    return index
+
+
+@pytest.mark.parametrize(
+    ("arm", "wanted"),
+    [
+        ("gold", "def build(name: str) -> Box:\n    return Box()"),
+        ("imports", "def build(name: str) -> Box"),
+        ("signature", "build(name: str) -> Box"),
+        ("example", "kept = build('kept box')"),
+    ],
+)
+def test_an_arm_gathers_its_own_items_only(index, arm, wanted):
+    prefix = "from tools import build\n\nbox = build("
+    cursor = Cursor(str(index.root / "new.py"), prefix + ")\n", len(prefix), "python", str(index.root))
+    case = Case("1", "python", "new.py", prefix, "'a'", ")\n", cross_names=("build",))
+    repositories = Repositories()
+    gather = repositories.gather(ARMS[arm], case, index, cursor, Words())
+    try:
+        texts = [item.text for item in gather(cursor, 400, Deadline.after_ms(5000)).items]
+    finally:
+        gather.close()
+        repositories.close()
+    assert wanted in texts
+    assert len(texts) == 1

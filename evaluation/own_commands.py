@@ -10,15 +10,18 @@ import click
 from holefill.evaluation.cases import CaseSet, DataError, read_cases, sample, write_cases
 from holefill.evaluation.commands import RunOptions, load, run_options, run_suite
 from holefill.evaluation.latency import Key, latency_json, replay_keys
-from holefill.evaluation.records import Record, RunHeader, RunWriter
+from holefill.evaluation.records import Record, RunHeader, RunWriter, read_run
+from holefill.evaluation.report import render
 from holefill.evaluation.repository import make_cases
 from holefill.evaluation.runner import commit_name, cpu_name
 from holefill.evaluation.suites.loaders import LOADERS
 from holefill.evaluation.suites.registry import load_suites
 from holefill.evaluation.summary import last_line, summarise
 from holefill.evaluation.terminal import print_last_line, print_summary, progress_bar
+from holefill.evaluation.tune_command import tune
 from holefill.evaluation.typed_holes import ask_oracle
 from holefill.evaluation.workspaces import Workspaces
+from holefill.lsp_server.connect import user_policy_file
 
 _DATA = click.Path(exists=True, path_type=Path)
 _REPO = load_suites()["repo"]
@@ -34,6 +37,14 @@ _TYPED = load_suites()["typed-holes"]
 @click.option("--save-cases", type=click.Path(dir_okay=False, path_type=Path), help="Write the cases as JSON Lines.")
 @click.option("--read-cases", "saved", type=_DATA, help="Run cases written before instead of making them.")
 @click.option("--only-cases", is_flag=True, help="Make (and save) the cases, run nothing.")
+@click.option(
+    "--tune-context", is_flag=True, help="Try the context policies and write the one that pays to your own policies."
+)
+@click.option(
+    "--policy-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where --tune-context writes.  [default: policy.toml in holefill's configuration folder]",
+)
 @run_options(_REPO)
 def repo(
     path: Path,
@@ -42,6 +53,8 @@ def repo(
     save_cases: Path | None,
     saved: Path | None,
     only_cases: bool,
+    tune_context: bool,
+    policy_file: Path | None,
     **given: object,
 ) -> None:
     """Measure holefill on your own repository, from its git history. No code leaves this machine."""
@@ -52,8 +65,13 @@ def repo(
     if only_cases:
         for case in case_set.cases:
             click.echo(f"{case.kind:9} {'cross-file' if case.cross_file else '':10} {case.id}")
-        return
-    run_suite(_REPO, case_set, options, str(path))
+    elif tune_context:
+        tune(_REPO, case_set, options, path, policy_file or user_policy_file())
+    else:
+        run = run_suite(_REPO, case_set, options, str(path))
+        page = run.with_suffix(".html")
+        page.write_text(render([read_run(run)]), encoding="utf-8")
+        click.echo(f"to look at: {page}", err=True)
 
 
 def _recent(path: Path) -> str:

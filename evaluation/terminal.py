@@ -84,6 +84,10 @@ def print_paired(a: str, b: str, differences: Mapping[str, PairedDifference]) ->
     _out().print(table)
 
 
+def print_table(table: Table) -> None:
+    _out().print(table)
+
+
 def print_last_line(value: Mapping[str, object]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 

@@ -45,7 +45,9 @@ def mean_interval(values: Sequence[float], *, seed: int = 0, confidence: float =
     return Interval(float(data.mean()), float(low), float(high))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> PairedDifference:
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], *, seed: int = 0, confidence: float = 0.95
+) -> PairedDifference:
     """``a[i]`` and ``b[i]`` belong to one case."""
     if len(a) != len(b):
         raise ValueError(f"not paired: {len(a)} and {len(b)} values")
@@ -54,7 +56,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int = 0) 
         n=len(a),
         a=float(np.mean(a)),
         b=float(np.mean(b)),
-        difference=mean_interval(differences, seed=seed),
+        difference=mean_interval(differences, seed=seed, confidence=confidence),
         gained=sum(d > 0 for d in differences),
         lost=sum(d < 0 for d in differences),
     )

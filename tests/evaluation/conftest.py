@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,4 +87,46 @@ def data(tmp_path: Path) -> Path:
     files = [{"path": "lib.py", "content": source}, {"path": "old.py", "content": "x = lib.helper(1)  # the answer\n"}]
     for name, rows in (("humaneval_fim", fim), ("toy_cases", replay), ("toy_files", files)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return tmp_path
+
+
+STORE = "class Store:\n    def fetch(self, key):\n        return self.rows[key]\n"
+USE = """from store import Store
+
+
+def price_of(store: Store, key: str, quantity: int) -> float:
+    row = store.fetch(key)
+    total = compute(row.price, quantity)
+    if total > 100:
+        total = total - discount(total, key)
+    return round(total, 2)
+"""
+
+
+GIT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
+}  # fmt: skip
+
+
+@pytest.fixture
+def commit(tmp_path: Path) -> Callable[..., None]:
+    """Writes modules and commits them into the repository of ``repository``."""
+
+    def run(message: str, **files: str) -> None:
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        for command in (["add", "-A"], ["commit", "-q", "-m", message]):
+            subprocess.run(["git", "-C", str(tmp_path), *command], check=True, env={**GIT, "HOME": str(tmp_path)})
+
+    return run
+
+
+@pytest.fixture
+def repository(tmp_path: Path, commit: Callable[..., None]) -> Path:
+    """Three commits: a store, its use, and a test of it."""
+    subprocess.run(["git", "init", "-q", "-b", "main", str(tmp_path)], check=True)
+    commit("start", store=STORE)
+    commit("use it", use=USE)
+    commit("test it", test_use="from use import price_of\nassert price_of(None, 'a', 1)\n")
     return tmp_path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -16,6 +16,8 @@ import torch
 from holefill.model.alternatives import Branch, Explorer, Step, steps_of
 from holefill.model.answer import Answer
 from holefill.model.cancel import CancelToken
+from holefill.model.constrain.constraint import Constraint
+from holefill.model.constrain.verification import Guide, guided_verify
 from holefill.model.errors import EngineError
 from holefill.model.kv.prefix import Cache, PrefixCache, Slot
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
@@ -135,11 +137,14 @@ class Engine(Generic[C]):
         tokenizer: Tokenizer,
         options: EngineOptions | None = None,
         speculator: Speculator | None = None,
+        constrain: Callable[[Constraint], Guide | None] | None = None,
     ) -> None:
+        """``constrain``: a request's constraint → its guide, or None where it cannot be guided."""
         self._options = options or EngineOptions()
         self._transformer = transformer
         self.tokenizer = tokenizer
         self._speculator = speculator
+        self._constrain = constrain
         fim = tokenizer.fim_ids()
         self._prefixes: PrefixCache[C] = PrefixCache(
             lambda: transformer.new_cache(FIRST_ROWS), self._options.slots, None if fim is None else fim[1]
@@ -263,16 +268,21 @@ class Engine(Generic[C]):
     def _decode(self, job: _Job, slot: Slot[C]) -> Iterator[Chunk]:
         """Rounds of propose → forward → verify → commit, each of which commits one token or more."""
         answer = job.answer
+        guide = self._guide(job)
         if job.request.alternatives > 0:
             job.steps = []
         while (finish := answer.finish or job.interrupted()) is None:
             if self._give_way(job):
                 slot = self._prefill(job)
                 continue
-            tree = self._propose(job)
+            tree = self._propose(job) if guide is None else guide.prune(self._propose(job))
             pending = job.ids[slot.cache.length : -1]
             logits = self._forward(pending, tree, slot)
-            verdict = verify(tree, logits, job.request.sampling, position=len(job.ids) - len(job.request.prompt_ids))
+            position = len(job.ids) - len(job.request.prompt_ids)
+            if guide is None:
+                verdict = verify(tree, logits, job.request.sampling, position=position)
+            else:
+                verdict = guided_verify(guide, tree, logits, job.request.sampling, position)
             self._commit(slot, len(pending), tree, verdict)
             self._mark_round(job)
             job.ids += verdict.tokens
@@ -319,6 +329,16 @@ class Engine(Generic[C]):
         whole = answer.whole()
         kept = (other.steps or [])[: len(whole.token_ids)]
         return None if answer.finish is None else whole, kept or list(branch.steps)
+
+    def _guide(self, job: _Job) -> Guide | None:
+        """At the end of what the answer has already; None where that is not what a guide would allow."""
+        constraint = job.request.constraint
+        guide = None if constraint is None or self._constrain is None else self._constrain(constraint)
+        written = tuple(job.ids[len(job.request.prompt_ids) :])
+        if guide is None or guide.first_forbidden(written) is not None:
+            return None
+        guide.commit(written)
+        return guide
 
     def _propose(self, job: _Job) -> DraftTree:
         left = job.request.max_tokens - job.answer.tokens - 1

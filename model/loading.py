@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from holefill.model.constrain.guide import Guides, default_folder
 from holefill.model.engine import Engine, EngineOptions, Speculator
 from holefill.model.errors import NoFimTokensError
 from holefill.model.kv.cache import KVCache
@@ -26,8 +27,11 @@ def load_engine(
     options: EngineOptions | None = None,
     speculation: bool = True,
     speculator: Speculator | None = None,
+    wait_for_masks: bool = False,
 ) -> Engine[KVCache]:
     """Drafts with all drafters unless ``speculation`` is off or a ``speculator`` is given.
+
+    ``wait_for_masks``: the first constrained request of a language waits for its tables, else it runs without.
 
     Raises ``UnknownModelError``, ``CheckpointError`` or ``NoFimTokensError``.
     """
@@ -48,7 +52,8 @@ def load_engine(
             encode=tokenizer.encode,
             fim_ids=tokenizer.fim_ids(),
         )
-    return Engine(transformer, tokenizer, options, speculator)
+    guides = Guides(tokenizer, default_folder(), wait=wait_for_masks)
+    return Engine(transformer, tokenizer, options, speculator, guides.guide)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

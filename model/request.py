@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from holefill.model.cancel import CancelToken
+from holefill.model.constrain.constraint import Constraint
 
 
 class Shape(StrEnum):
@@ -69,6 +70,8 @@ class GenerateRequest:
     """Text the answer is likely to quote (old text of the edited region, context items); used for drafting only."""
     repository: str = ""
     """Key under which the repository's text was sent (``model.repository``); used for drafting only."""
+    constraint: Constraint | None = None
+    """What may be said at all; None: anything."""
     alternatives: int = 0
     """Other answers wanted beside the first, as ``candidates`` of the last chunk. They cost about an answer each and
     are computed after the first one is complete; a cancel or the deadline ends them early."""

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from holefill.model.constrain.constraint import Constraint
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec, Timing
 
 PROTOCOL = 1  # raise when an old client would misread a new server's `holefill` field
@@ -35,6 +36,7 @@ class CompletionBody:
     background: bool
     draft_texts: tuple[str, ...]
     repository: str = ""
+    constraint: Constraint | None = None
     alternatives: int = 0
 
     def request(self, prompt_ids: tuple[int, ...]) -> GenerateRequest:
@@ -47,6 +49,7 @@ class CompletionBody:
             background=self.background,
             draft_texts=self.draft_texts,
             repository=self.repository,
+            constraint=self.constraint,
             alternatives=self.alternatives,
         )
 
@@ -86,6 +89,7 @@ def parse_body(raw: bytes) -> CompletionBody:
         background=extra.flag("background"),
         draft_texts=extra.texts("draft_texts"),
         repository=extra.text("repository", ""),
+        constraint=_constraint(extra.value("constraint", None)),
         alternatives=int(extra.number("alternatives", 0, 0, MAX_ALTERNATIVES, whole=True)),
     )
 
@@ -148,6 +152,14 @@ def _stop_strings(value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _constraint(value: Any) -> Constraint | None:
+    if value is None:
+        return None
+    given = _Fields(value, "holefill.constraint.")
+    language, prefix, suffix = (given.text(name, "") for name in ("language", "prefix", "suffix"))
+    return Constraint(language, prefix, suffix, given.texts("names"))
+
+
 def _stop_spec(extra: _Fields) -> StopSpec:
     shape = extra.text("shape", Shape.NONE.value)
     if shape not in [known.value for known in Shape]:
@@ -181,6 +193,7 @@ def dump_request(request: GenerateRequest, model: str, *, own: bool) -> dict[str
             "deadline_ms": request.deadline_ms,
             "background": request.background,
             "draft_texts": list(request.draft_texts),
+            "constraint": None if request.constraint is None else asdict(request.constraint),
             "repository": request.repository,
             "alternatives": request.alternatives,
         }

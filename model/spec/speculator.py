@@ -94,9 +94,13 @@ class TreeSpeculator:
         return self._proposed
 
     def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
-        """Learn from every node the target has judged; ``logits`` [len(tree), vocab] are unmasked."""
-        if tree is not self._proposed:  # the engine had no room for drafts
+        """Learn from every node the target has judged; ``logits`` [len(tree), vocab] are unmasked.
+
+        ``tree`` is what was proposed, without the nodes that a constraint forbids.
+        """
+        if self._proposed is None:  # the engine had no room for drafts
             return
+        self._proposed = None
         context = self._context
         # The root may be a marker (the hole's); what follows it follows the text before the hole.
         root = context.text[-1] if context.text else context.root

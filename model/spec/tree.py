@@ -49,6 +49,18 @@ class DraftTree:
             found[self.parent[node]].append(node)
         return found
 
+    def keep(self, nodes: Sequence[int]) -> DraftTree:
+        """Of all nodes these: ascending, the root first, each with its parent."""
+        at = {node: index for index, node in enumerate(nodes)}
+        return DraftTree(
+            tuple(self.token[node] for node in nodes),
+            (-1, *(at[self.parent[node]] for node in nodes[1:])),
+            tuple(self.depth[node] for node in nodes),
+            tuple(self.p_accept[node] for node in nodes),
+            tuple(self.source[node] for node in nodes),
+            tuple(self.match[node] for node in nodes),
+        )
+
     def value(self) -> float:
         """Expected tokens of one verification: the sum of path products (DySpec); the root stands for the bonus."""
         product = [1.0]

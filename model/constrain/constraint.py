@@ -1,0 +1,16 @@
+"""What a request says about the place of its answer; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """The answer stands between ``prefix`` and ``suffix``, which are the whole rest of the file."""
+
+    language: str
+    prefix: str
+    suffix: str
+    names: tuple[str, ...] = ()
+    """The answer begins with one of these (none: anything), each up to the end of a name."""

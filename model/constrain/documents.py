@@ -1,0 +1,101 @@
+"""The text around a hole: the state before it, and whether what follows can close it. Typing re-lexes one line."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+from holefill.model.constrain.lexing import Automaton, State, Suffix, closers
+
+DOCUMENTS = 4
+CHECKPOINT_BYTES = 2048
+MAX_KNOWN = 100_000
+_FILLERS = (b"", b"0", b" 0", b"'", b'"', b"`", b"*/", b"'''", b'"""', b"(", b"[", b"{", b"[(", b"{(", b"({")
+MAX_CLOSED = 8
+_OPENER = {b")": b"(", b"]": b"[", b"}": b"{"}
+
+
+class Document:
+    """One file's hole, which moves."""
+
+    def __init__(self, automaton: Automaton) -> None:
+        self.automaton = automaton
+        self._text = b""
+        self._at = [0]
+        self._states = [automaton.begin()]
+        self._suffix = Suffix(automaton, b"")
+
+    def common(self, prefix: bytes) -> int:
+        """Bytes of ``prefix`` that this document's began with too."""
+        low, high = 0, min(len(prefix), len(self._text))
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if prefix[low:middle] == self._text[low:middle] else (low, middle - 1)
+        return low
+
+    def before(self, prefix: bytes) -> State:
+        keep = bisect_right(self._at, self.common(prefix))
+        del self._at[keep:], self._states[keep:]
+        self._text = prefix
+        at, state = self._at[-1], self._states[-1]
+        while state and len(prefix) - at > CHECKPOINT_BYTES:
+            state = self.automaton.run(state, prefix, at, at + CHECKPOINT_BYTES)
+            at += CHECKPOINT_BYTES
+            self._at.append(at)
+            self._states.append(state)
+        return self.automaton.run(state, prefix, at)
+
+    def after(self, suffix: bytes) -> Suffix:
+        if self._suffix.text != suffix or self._suffix.known > MAX_KNOWN:
+            self._suffix = Suffix(self.automaton, suffix)
+        return self._suffix
+
+
+class Documents:
+    def __init__(self) -> None:
+        self._documents: list[Document] = []
+
+    def of(self, automaton: Automaton, prefix: bytes) -> Document:
+        """The one that shares most of ``prefix``; the least recently used makes room for another."""
+        mine = [document for document in self._documents if document.automaton is automaton]
+        best = max(mine, key=lambda document: document.common(prefix), default=None)
+        if best is None or (prefix and 2 * best.common(prefix) < len(prefix)):
+            best = Document(automaton)
+        else:
+            self._documents.remove(best)
+        self._documents = [*self._documents[-(DOCUMENTS - 1) :], best]
+        return best
+
+
+def can_close(automaton: Automaton, state: State, suffix: Suffix) -> bool:
+    """Whether some short text could stand in the hole: if none, the user is in the middle of an edit."""
+    closing = closers(automaton.grammar)
+    for filler in _FILLERS:
+        after = automaton.run(state, filler)
+        for _ in range(MAX_CLOSED):
+            if not after:
+                break
+            if suffix.closes(after):
+                return True
+            after = _close_one(automaton, closing, after)
+    return _opened(automaton, state, suffix)
+
+
+def _opened(automaton: Automaton, state: State, suffix: Suffix) -> bool:
+    """Whether brackets opened in the hole are all that the suffix needs."""
+    filler = b"0"
+    for _ in range(MAX_CLOSED):
+        after = automaton.run(state, filler)
+        if suffix.closes(after):
+            return True
+        opener = _OPENER.get(suffix.fails_at(after) if after else b"")
+        if opener is None:
+            return False
+        filler = opener + filler
+    return False
+
+
+def _close_one(automaton: Automaton, closing: Mapping[int, bytes], state: State) -> State:
+    symbol = state[0].stack.symbol
+    options = (automaton.run(state, bytes((byte,))) for byte in closing.get(symbol, b""))
+    return next((after for after in options if after), ())

@@ -1,0 +1,162 @@
+"""A request's guide: trees like sequences, forks, the end of the answer, names, and when it stays out of the way."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from holefill.model.constrain.constraint import Constraint
+from holefill.model.constrain.documents import Document
+from holefill.model.constrain.guide import Guide, Guides
+from holefill.model.constrain.languages import automaton
+from holefill.model.constrain.vocabulary import allowed, unpack
+from holefill.model.spec.tree import DraftTree, TreeBuilder
+from holefill.model.tokenizer import Tokenizer
+from tests.model.constrain.test_grammars import GOOD
+
+
+@pytest.fixture(scope="module")
+def guides(byte_tokenizer: Tokenizer) -> Guides:
+    return Guides(byte_tokenizer, wait=True)
+
+
+def _guide(guides: Guides, prefix: str, suffix: str, language: str = "python", names: tuple[str, ...] = ()) -> Guide:
+    guide = guides.guide(Constraint(language, prefix, suffix, names))
+    assert guide is not None
+    return guide
+
+
+STOP = 256
+
+
+def _allows(guide: Guide, text: str, *, end: bool = False) -> bool:
+    return guide.first_forbidden([*text.encode(), *([STOP] if end else [])]) is None
+
+
+def test_the_answer_may_end_only_where_the_file_closes(guides: Guides) -> None:
+    guide = _guide(guides, "x = f(a, ", ")\ny = 1\n")
+    assert _allows(guide, "b", end=True)
+    assert _allows(guide, "g(b)", end=True)
+    assert _allows(guide, "b)\nz = (c", end=True)
+    assert not _allows(guide, "g(b", end=True)
+    assert not _allows(guide, "b)", end=True)
+    assert not _allows(guide, "b]")
+    assert not _allows(guide, "'b", end=True)
+
+
+def test_indentation_must_meet_an_open_block(guides: Guides) -> None:
+    guide = _guide(guides, "def f():\n    if a:\n        b\n", "    return c\n")
+    assert _allows(guide, "        c\n", end=True)
+    assert _allows(guide, "    c\n", end=True)
+    assert not _allows(guide, "  c")
+    assert not _allows(guide, "c\n", end=True)  # then `return` is indented for no reason
+    assert not _allows(guide, "    if c:\n", end=True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "constraint"),
+    [
+        ("language", Constraint("cobol", "", "")),
+        ("size", Constraint("python", "#" * 300_000, "")),
+        ("prefix", Constraint("python", "x = (]", "\n")),
+        ("suffix", Constraint("python", "x = 1\n", "y = 'a\n'\n")),
+        ("suffix", Constraint("java", "class A {", "} ] }")),
+    ],
+)
+def test_a_place_that_cannot_be_read_is_left_alone(guides: Guides, reason: str, constraint: Constraint) -> None:
+    before = guides.tally[reason]
+    assert guides.guide(constraint) is None
+    assert guides.tally[reason] == before + 1
+
+
+def test_brackets_missing_on_either_side_keep_the_guide(guides: Guides) -> None:
+    assert _allows(_guide(guides, "x = f(a, [", "\ny = 1\n"), "b])", end=True)
+    assert _allows(_guide(guides, "x = ", ")]\n"), "[f(", end=True)
+
+
+def test_tables_that_are_being_made_hold_nothing_up(byte_tokenizer: Tokenizer) -> None:
+    guides = Guides(byte_tokenizer)
+    guides.guide(Constraint("rust", "", ""))
+    assert set(guides.tally) <= {"tables", "on"}
+
+
+def _tree(rng: random.Random, guide: Guide, nodes: int) -> DraftTree:
+    builder = TreeBuilder(0)
+    while len(builder) < nodes:
+        builder.add(rng.randrange(len(builder)), rng.choice(b"(){}[]'\" ab:\n#"), 1.0, "", 0)
+    return builder.tree()
+
+
+@pytest.mark.parametrize("language", ["python", "typescript", "rust"])
+def test_masks_of_a_tree_are_those_of_its_paths(guides: Guides, language: str) -> None:
+    rng = random.Random(language)
+    for _ in range(15):
+        text = rng.choice(GOOD[language])
+        at = rng.randrange(len(text))
+        made = guides.guide(Constraint(language, text[:at], text[at:]))
+        if made is None:
+            continue
+        tree = _tree(rng, made, 12)
+        rows = made.words(tree)
+        pruned = made.prune(tree)
+        for node in range(len(tree)):
+            path: list[int] = []
+            above = node
+            while above > 0:
+                path.insert(0, tree.token[above])
+                above = tree.parent[above]
+            fine = made.first_forbidden(path) is None
+            assert (tuple(path) in pruned.paths() or not path) == fine
+            if fine:
+                replay = made.fork()
+                replay.commit(path)
+                assert (replay.words(DraftTree.root(0))[0] == rows[node]).all()
+            else:
+                assert unpack(rows[node], 256).all()  # never reached: its parent forbids it
+
+
+def test_a_fork_leaves_its_origin_alone(guides: Guides) -> None:
+    guide = _guide(guides, "x = ", "\n")
+    root = DraftTree.root(0)
+    before = guide.words(root)
+    fork = guide.fork()
+    fork.commit(list(b"f([{'a"))
+    assert (guide.words(root) == before).all()
+    assert not (fork.words(root) == before).all()
+
+
+def test_only_the_names_given_may_come_first(guides: Guides) -> None:
+    guide = _guide(guides, "x = a", "\n", names=(".append", ".appendleft", ".pop"))
+    assert _allows(guide, ".append(1)", end=True)
+    assert _allows(guide, ".appendleft", end=True)
+    assert _allows(guide, ".pop.anything", end=True)
+    assert not _allows(guide, ".push")
+    assert not _allows(guide, ".app", end=True)
+    assert not _allows(guide, ".poppy")
+    root = DraftTree.root(0)
+    for text in ("", ".ap", ".append", ".append("):
+        fork = guide.fork()
+        fork.commit(list(text.encode()))
+        row = fork.words(root)[0]
+        for token in range(256):
+            assert allowed(row, token) == (fork.first_forbidden([token]) is None), (text, token)
+
+
+def test_typing_on_gives_the_states_of_lexing_anew() -> None:
+    lexer = automaton("typescript")
+    text = (GOOD["typescript"][0] * 40).encode()
+    document = Document(lexer)
+    rng = random.Random(0)
+    for _ in range(30):
+        at = rng.randrange(len(text))
+        changed = text[:at] + (b"x" if rng.random() < 0.5 else b"")
+        kept = [(one.mode, one.stack.symbols()) for one in document.before(changed)]
+        assert kept == [(one.mode, one.stack.symbols()) for one in lexer.run(lexer.begin(), changed)]
+
+
+def test_a_suffix_remembers_only_what_is_true(guides: Guides) -> None:
+    text = GOOD["python"][1]
+    for at in range(0, len(text), 3):
+        shared = guides.guide(Constraint("python", text[:at], text[at:]))
+        assert shared is None or _allows(shared, "", end=True)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import tree_sitter
+
 from holefill.context.index.records import Located
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
@@ -24,7 +26,7 @@ from holefill.context.types.oracle import Diagnostic
 from holefill.context.types.scope import Scope
 from holefill.context.types.typed_holes import TypedHoles
 
-__all__ = ["Checked", "Kind", "Problem", "check"]
+__all__ = ["Checked", "Kind", "Problem", "check", "prepare"]
 
 _KINDS = {
     "unresolved-reference": Kind.NAME,
@@ -91,10 +93,20 @@ class Checked:
     elapsed_ms: float = 0.0
 
 
+def prepare(holes: TypedHoles, cursor: Cursor, deadline: Deadline) -> None:
+    """Ask now what every check of a fill at this cursor needs first: while a model writes it, that costs nothing."""
+    if cursor.language in LANGUAGES and 0 <= cursor.offset <= len(cursor.text):
+        at = hole_at(cursor, repaired=holes.index.documents.repaired(cursor))
+        if at is not None:
+            slim = holes.facts(at).skeleton
+            holes.layer(cursor.language).report(slim.hole, slim.hole.text, deadline)
+
+
 def check(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> Checked:
     """Total. ``cursor.text`` is the text with the hole; the fill goes to its offset."""
     began = time.perf_counter()
-    at = hole_at(cursor) if cursor.language in LANGUAGES else None
+    known = cursor.language in LANGUAGES and 0 <= cursor.offset <= len(cursor.text)
+    at = hole_at(cursor, repaired=holes.index.documents.repaired(cursor)) if known else None
     if at is None or not fill.strip():
         return Checked()
     filled = _Filled.best(cursor, fill, at)
@@ -102,12 +114,15 @@ def check(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> C
         start = CharOffset(cursor.offset)
         problem = Problem(Kind.SYNTAX, "it cannot be parsed", "", start, CharOffset(start + len(fill)))
         return Checked((problem,), False, (time.perf_counter() - began) * 1000)
-    floor = FillFloor(Scope(holes.index, cursor.path, filled.parsed), filled.parsed, filled.start, filled.end)
-    told = holes.layer(cursor.language).report(at.hole, filled.text, deadline)
+    facts = holes.facts(at)
+    slim = facts.skeleton
+    told = holes.layer(cursor.language).report(slim.hole, slim.filled(filled.text), deadline)
     if told.value is None:
+        floor = FillFloor(Scope(holes.index, cursor.path, filled.parsed), filled.parsed, filled.start, filled.end)
         proven = (_from_floor(filled, one) for one in floor.problems())
         found = [one for one in proven if not _EXCUSED.search(filled.lines(one.start, one.end))]
     else:
+        floor = FillFloor(facts.scope, filled.parsed, filled.start, filled.end, lambda: facts.names)
         found = [one for diagnostic in told.value if (one := _from_checker(filled, floor, diagnostic)) is not None]
     problems = tuple(_explained(holes, cursor, problem) for problem in found)
     return Checked(problems, told.value is not None, (time.perf_counter() - began) * 1000)
@@ -181,6 +196,8 @@ def _from_checker(filled: _Filled, floor: FillFloor, diagnostic: Diagnostic) -> 
     if _EXCUSED.search(filled.lines(diagnostic.start, diagnostic.end)):
         return None
     node = floor.node_at(start, end)
+    if kind is Kind.TYPE and node is not None and _is_element(node):
+        return None
     spelled = filled.text[diagnostic.start : diagnostic.end]
     quoted = _QUOTED.findall(diagnostic.message)
     near, name = "", spelled if spelled.isidentifier() else ""
@@ -189,8 +206,10 @@ def _from_checker(filled: _Filled, floor: FillFloor, diagnostic: Diagnostic) -> 
     elif kind is Kind.MEMBER and node is not None:
         owner = node if node.type in ("attribute", "member_expression") else node.parent
         name = quoted[-1] if quoted else name
-        if floor.stands_elsewhere(name):
-            return None  # the user's own code has it: made at run time, or a narrowing that the checker does not see
+        if name[:1].isdigit() or floor.stands_elsewhere(name):
+            # An element of a tuple, which TypeScript calls a property; or the user's own code has it: made at run time,
+            # or a narrowing that the checker does not see.
+            return None
         near = floor.nearest_member(owner) if owner is not None else ""
     elif kind is Kind.KEYWORD and node is not None:
         name = quoted[0] if quoted else name
@@ -198,6 +217,17 @@ def _from_checker(filled: _Filled, floor: FillFloor, diagnostic: Diagnostic) -> 
     elif quoted:
         name = name or quoted[0]
     return Problem(kind, diagnostic.message, name, diagnostic.start, diagnostic.end, near)
+
+
+def _is_element(node: tree_sitter.Node) -> bool:
+    """The value assigned to an element: of a union of tuples TypeScript wants what fits all of them at once."""
+    outer: tree_sitter.Node | None = node
+    while outer is not None and not outer.type.endswith("_statement"):
+        if outer.type in ("assignment_expression", "augmented_assignment_expression"):
+            left = outer.child_by_field_name("left")
+            return left is not None and left.type == "subscript_expression"
+        outer = outer.parent
+    return False
 
 
 def _explained(holes: TypedHoles, cursor: Cursor, problem: Problem) -> Problem:

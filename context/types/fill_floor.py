@@ -9,15 +9,16 @@ from __future__ import annotations
 import builtins
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 
 import tree_sitter
 
 from holefill.context.index.records import Located
 from holefill.context.syntax.definitions import Definition, import_nodes
+from holefill.context.syntax.languages import grammar
 from holefill.context.syntax.parsing import Parsed, parse
 from holefill.context.types.binding import Binder
 from holefill.context.types.scope import Scope
@@ -57,8 +58,11 @@ _CUTOFF = 0.6
 class FillFloor:
     """Of one filled buffer. Python has all rules; other languages those of names alone are too rich to prove."""
 
-    def __init__(self, scope: Scope, parsed: Parsed, start: int, end: int) -> None:
-        """``start``, ``end``: the fill, in bytes of ``parsed``."""
+    def __init__(
+        self, scope: Scope, parsed: Parsed, start: int, end: int, outside: Callable[[], frozenset[str]] | None = None
+    ) -> None:
+        """``start``, ``end``: the fill, in bytes of ``parsed``; ``outside``: ``names_outside`` of it, if known."""
+        self._names_outside = outside or (lambda: names_outside(parsed, start, end))
         self._scope = scope
         self._parsed = parsed
         self._start = start
@@ -205,16 +209,17 @@ class FillFloor:
     @cached_property
     def _bound(self) -> frozenset[str]:
         """Identifiers that stand outside of the fill, or that the fill itself binds."""
-        names: set[str] = set()
+        inside = (node for node in self._inside() if node.type == "identifier" and not self._is_read(node))
+        return self._names_outside() | {self._text(node) for node in inside}
+
+    def _inside(self) -> Iterator[tree_sitter.Node]:
+        """Every node that touches the fill."""
         stack = [self._parsed.root]
         while stack:
             node = stack.pop()
-            if node.type == "identifier":
-                outside = node.end_byte <= self._start or node.start_byte >= self._end
-                if (outside and not self._is_attribute_name(node)) or not self._is_read(node):
-                    names.add(self._text(node))
-            stack.extend(node.children)
-        return frozenset(names)
+            if node.end_byte > self._start and node.start_byte < self._end:
+                yield node
+                stack.extend(node.children)
 
     @cached_property
     def _outside(self) -> bytes:
@@ -234,17 +239,9 @@ class FillFloor:
                 yield node
             stack.extend(reversed(node.children))
 
-    def _is_attribute_name(self, node: tree_sitter.Node) -> bool:
-        parent = node.parent
-        if parent is None:
-            return False
-        if parent.type in _ATTRIBUTES:
-            return parent.child_by_field_name(_ATTRIBUTES[parent.type]) == node
-        return parent.type == "keyword_argument" and parent.child_by_field_name("name") == node
-
     def _is_read(self, node: tree_sitter.Node) -> bool:
         """Not an attribute's name, a keyword's, or a name that is bound there."""
-        if self._is_attribute_name(node) or node.start_byte < self._start or node.end_byte > self._end:
+        if _is_attribute_name(node) or node.start_byte < self._start or node.end_byte > self._end:
             return False
         inner, parent = node, node.parent
         while parent is not None and parent.type in (
@@ -262,6 +259,30 @@ class FillFloor:
 
     def _text(self, node: tree_sitter.Node) -> str:
         return self._parsed.text(node)
+
+
+def names_outside(parsed: Parsed, start: int, end: int) -> frozenset[str]:
+    """Identifiers outside of a range of bytes that are no attributes' names."""
+    names: set[str] = set()
+    cursor = tree_sitter.QueryCursor(_identifiers(parsed.language))
+    for node in cursor.captures(parsed.root).get("name", []):
+        if (node.end_byte <= start or node.start_byte >= end) and not _is_attribute_name(node):
+            names.add(parsed.text(node))
+    return frozenset(names)
+
+
+@cache
+def _identifiers(language: str) -> tree_sitter.Query:
+    return tree_sitter.Query(grammar(language), "(identifier) @name")
+
+
+def _is_attribute_name(node: tree_sitter.Node) -> bool:
+    parent = node.parent
+    if parent is None:
+        return False
+    if parent.type in _ATTRIBUTES:
+        return parent.child_by_field_name(_ATTRIBUTES[parent.type]) == node
+    return parent.type == "keyword_argument" and parent.child_by_field_name("name") == node
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

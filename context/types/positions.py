@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from holefill.context.items import CharOffset
 from holefill.context.types.transport import Json
+
+_NEWLINE = re.compile("\n")
 
 
 def position_of(text: str, offset: int) -> Json:
@@ -15,27 +18,36 @@ def position_of(text: str, offset: int) -> Json:
     return {"line": line, "character": _units(before)}
 
 
+class LineIndex:
+    """Positions of one text → offsets; the lines are found once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = [0, *(match.end() for match in _NEWLINE.finditer(text))]
+
+    def offset_of(self, position: Json) -> CharOffset | None:
+        if not isinstance(position, dict):
+            return None
+        line, units = position.get("line"), position.get("character")
+        if not isinstance(line, int) or not isinstance(units, int) or line < 0:
+            return None
+        if line >= len(self._starts):
+            return CharOffset(len(self._text))
+        start = self._starts[line]
+        end = self._starts[line + 1] - 1 if line + 1 < len(self._starts) else len(self._text)
+        content = self._text[start:end]
+        if content.isascii():
+            return CharOffset(start + min(units, len(content)))
+        used = 0
+        for index, char in enumerate(content):
+            if used >= units:
+                return CharOffset(start + index)
+            used += 2 if ord(char) > 0xFFFF else 1
+        return CharOffset(start + len(content))
+
+
 def offset_of(text: str, position: Json) -> CharOffset | None:
-    if not isinstance(position, dict):
-        return None
-    line, units = position.get("line"), position.get("character")
-    if not isinstance(line, int) or not isinstance(units, int):
-        return None
-    start = 0
-    for _ in range(line):
-        start = text.find("\n", start) + 1
-        if start == 0:
-            return CharOffset(len(text))
-    end = text.find("\n", start)
-    content = text[start : len(text) if end < 0 else end]
-    if content.isascii():
-        return CharOffset(start + min(units, len(content)))
-    used = 0
-    for index, char in enumerate(content):
-        if used >= units:
-            return CharOffset(start + index)
-        used += 2 if ord(char) > 0xFFFF else 1
-    return CharOffset(start + len(content))
+    return LineIndex(text).offset_of(position)
 
 
 def uri_of(path: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from holefill.context.items import CharOffset
 from holefill.context.types.oracle import Diagnostic, Location, Member, Parameter, Signature
-from holefill.context.types.positions import offset_of, path_of
+from holefill.context.types.positions import LineIndex, path_of
 from holefill.context.types.probes import Probe
 from holefill.context.types.transport import Json
 
@@ -107,9 +107,10 @@ def new_only(filled: tuple[Diagnostic, ...], baseline: tuple[Diagnostic, ...], a
 
 def _diagnostics(reply: Json, text: str) -> Iterator[tuple[int, Diagnostic]]:
     items = _get(reply, "items")
+    lines = LineIndex(text)
     for item in items if isinstance(items, list) else ():
         spanned = _get(item, "range")
-        start, end = offset_of(text, _get(spanned, "start")), offset_of(text, _get(spanned, "end"))
+        start, end = lines.offset_of(_get(spanned, "start")), lines.offset_of(_get(spanned, "end"))
         message, code, severity = _get(item, "message"), _get(item, "code"), _get(item, "severity")
         if isinstance(message, str) and start is not None and end is not None:
             number = severity if isinstance(severity, int) else _ERROR

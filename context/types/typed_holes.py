@@ -9,6 +9,7 @@ from functools import cached_property
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import Cursor
 from holefill.context.provider import Deadline
+from holefill.context.types.hole_facts import HoleFacts
 from holefill.context.types.holes import HoleAt, hole_at
 from holefill.context.types.keeper import Limits
 from holefill.context.types.layered import Layered
@@ -55,6 +56,7 @@ class TypedHoles:
         self._limits = limits
         self._layers: dict[str, Layered] = {}
         self._table = HeaderTable(index)
+        self._facts: HoleFacts | None = None
 
     def layer(self, language: str) -> Layered:
         family = _FAMILIES.get(language, "")
@@ -102,6 +104,13 @@ class TypedHoles:
 
     def questions(self, at: HoleAt) -> Questions:
         return Questions(at, self.layer(at.hole.language), self.index, self._table)
+
+    def facts(self, at: HoleAt) -> HoleFacts:
+        """The same for all candidates of one hole, as long as the workspace does not change."""
+        known = self._facts
+        if known is None or known.at.repair is not at.repair or known.epoch != self.index.epoch:
+            known = self._facts = HoleFacts(self.index, at)
+        return known
 
     def close(self) -> None:
         for layer in self._layers.values():

@@ -1,0 +1,112 @@
+"""A long buffer with less to check: bodies that no answer about the hole depends on are blanked in place.
+
+Every character keeps its offset and every line its number, so whatever a checker reports needs no translation. A body
+may go when its function's type is known without it: where the checker does not infer return types (Python), or where
+one is written (TypeScript). Bodies that bind attributes or globals, and those around the hole, stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from types import MappingProxyType
+
+import tree_sitter
+
+from holefill.context.items import CharOffset
+from holefill.context.syntax.languages import grammar
+from holefill.context.syntax.parsing import Parsed, encode
+from holefill.context.types.holes import HoleAt
+from holefill.context.types.oracle import Hole
+
+_LONG_CHARS = 24_000
+"""Shorter buffers are checked whole, in less time than this would save."""
+_MIN_BODY = 8
+_TS = (
+    "(function_declaration return_type: (_) body: (statement_block) @body)"
+    "(method_definition return_type: (_) body: (statement_block) @body)"
+    "(arrow_function return_type: (_) body: (statement_block) @body)"
+)
+_BODIES: Mapping[str, str] = MappingProxyType(
+    {"python": "(function_definition body: (block) @body)", "typescript": _TS, "tsx": _TS}
+)
+_STAYS = re.compile(rb"(?<![\w.])(?:self|cls)\.\w+[^\n=()]*=(?!=)|\bglobal\s|\bnonlocal\s|\bsetattr\(")
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """``blanked`` are ranges of characters of the hole's text, in order, none of them at the hole."""
+
+    hole: Hole
+    """The same hole in the blanked text."""
+    blanked: tuple[tuple[int, int], ...]
+    whole: str
+
+    def filled(self, text: str) -> str:
+        """The same for the text with a fill in place of the hole: what stands after it is shifted."""
+        shift = len(text) - len(self.whole)
+        moved = (
+            (start + shift, end + shift) if start >= self.hole.end else (start, end) for start, end in self.blanked
+        )
+        return _blank(text, self.hole.language, moved)
+
+
+def skeleton(at: HoleAt) -> Skeleton:
+    """Of a short buffer, or of another language: everything stays."""
+    hole, parsed = at.hole, at.repair.parsed
+    ranges = tuple(_ranges(parsed, hole)) if len(hole.text) >= _LONG_CHARS and hole.language in _BODIES else ()
+    if not ranges:
+        return Skeleton(hole, (), hole.text)
+    return Skeleton(replace(hole, text=_blank(hole.text, hole.language, ranges)), ranges, hole.text)
+
+
+def _ranges(parsed: Parsed, hole: Hole) -> Iterator[tuple[int, int]]:
+    """Outermost bodies first, so that none lies in another."""
+    nodes = tree_sitter.QueryCursor(_query(parsed.language)).captures(parsed.root).get("body", [])
+    source = parsed.source
+    to_chars = _Chars(source)
+    line, line_end = hole.text.rfind("\n", 0, hole.start) + 1, hole.text.find("\n", hole.end)
+    before = len(encode(hole.text[:line]))
+    after = len(source) if line_end < 0 else len(encode(hole.text[:line_end]))
+    last = 0
+    for node in sorted(nodes, key=lambda one: one.start_byte):
+        start, end = node.start_byte, node.end_byte
+        if start < last or (end >= before and start <= after) or end - start < _MIN_BODY:
+            continue
+        if not node.has_error and _STAYS.search(source, start, end) is None:
+            yield to_chars(start), to_chars(end)
+            last = end
+
+
+class _Chars:
+    """Bytes → characters, asked in rising order."""
+
+    def __init__(self, source: bytes) -> None:
+        self._source = source
+        self._ascii = source.isascii()
+        self._byte = 0
+        self._char = 0
+
+    def __call__(self, byte: int) -> CharOffset:
+        if self._ascii:
+            return CharOffset(byte)
+        self._char += len(self._source[self._byte : byte].decode("utf-8", "replace"))
+        self._byte = byte
+        return CharOffset(self._char)
+
+
+def _blank(text: str, language: str, ranges: Iterable[tuple[int, int]]) -> str:
+    parts, last = [], 0
+    for start, end in ranges:
+        parts.append(text[last:start])
+        inside = "\n".join(" " * len(line) for line in text[start:end].split("\n"))
+        parts.append(f"...{inside[3:]}" if language == "python" else f"{{{inside[1:-1]}}}")
+        last = end
+    return "".join((*parts, text[last:]))
+
+
+@cache
+def _query(language: str) -> tree_sitter.Query:
+    return tree_sitter.Query(grammar(language), _BODIES[language])

@@ -43,16 +43,29 @@ def save_state(path: Path, state: RunState) -> None:
 
 def load_state(path: Path, recipe: str) -> RunState | None:
     """None when there is none. Raises TrainingError for a damaged one or one of another recipe."""
-    if not path.exists():
+    fields = _read(path)
+    if fields is None:
         return None
-    try:
-        if not zipfile.is_zipfile(path):  # a cut-off file, on which the unpickler fails in ways of its own
-            raise OSError("cut off")
-        fields = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise TrainingError(f"{path} is damaged ({error}): delete it to start again") from error
     if fields.pop("version", None) != STATE_VERSION or fields["recipe"] != recipe:
         raise TrainingError(
             f"{path} belongs to a run of other settings, data or weights: delete it, or name another --output"
         )
     return RunState(**fields)
+
+
+def saved_recipe(path: Path) -> str | None:
+    """Of the state at ``path``; None when there is none."""
+    fields = _read(path)
+    return None if fields is None else str(fields.get("recipe"))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        if not zipfile.is_zipfile(path):  # a cut-off file, on which the unpickler fails in ways of its own
+            raise OSError("cut off")
+        fields: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise TrainingError(f"{path} is damaged ({error}): delete it to start again") from error
+    return fields

@@ -1,0 +1,154 @@
+"""``holefill train``: build fill-in-the-middle data from packages, and train a low-rank adapter on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from holefill.evaluation.cases import DataError
+from holefill.evaluation.corpus.build import Options, build
+from holefill.evaluation.corpus.duplicates import evaluation_texts
+from holefill.evaluation.corpus.packages import Archive, fetch, read_table
+from holefill.evaluation.runner import commit_name, cpu_name
+from holefill.model.errors import ModelError
+from holefill.model.store import ModelStore
+from holefill.model.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from holefill.model.training.trainer import StepDone
+
+PACKAGES = Path(__file__).with_name("packages.toml")
+TRAINING, HELD_OUT, MANIFEST = "training.jsonl", "held_out.jsonl", "manifest.json"
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def train() -> None:
+    """Teach a model its job: build data from permissive packages, train a low-rank adapter."""
+
+
+@train.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--packages", type=click.Path(exists=True, path_type=Path), default=PACKAGES, help="Table of packages.")
+@click.option("--archives", type=_FOLDER, help="Where fetched packages are kept.  [default: FOLDER/archives]")
+@click.option("--exclude", type=click.Path(exists=True, path_type=Path), help="Evaluation data: nothing in it is used.")
+@click.option("--examples", default=3000, show_default=True, type=click.IntRange(min=1))
+@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer cuts the windows.")
+@click.option("--seed", default=0, show_default=True)
+def data(
+    folder: Path, packages: Path, archives: Path | None, exclude: Path | None, examples: int, model: str, seed: int
+) -> None:
+    """Fetch the packages and cut examples from them into FOLDER; the same seed gives the same bytes."""
+    try:
+        tokenizer = Tokenizer.load(ModelStore.default().resolve(model))
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    found: list[Archive] = []
+    for package in read_table(packages):
+        try:
+            found.append(fetch(package, archives or folder / "archives"))
+        except DataError as error:
+            click.echo(f"left out: {error.message}", err=True)
+    options = Options(examples=examples, seed=seed)
+    forbidden = evaluation_texts(exclude) if exclude is not None else ()
+    built = build(found, tokenizer, options, forbidden, lambda name, made: click.echo(f"{made:5} {name}", err=True))
+    if not built.training:
+        raise DataError("no package gave an example: look at the reasons above")
+    from holefill.model.training.examples import write_texts
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_texts(folder / TRAINING, built.training)
+    write_texts(folder / HELD_OUT, built.held_out)
+    (folder / MANIFEST).write_text(built.manifest(options) + "\n", "utf-8")
+    click.echo(json.dumps({"training": len(built.training), "held_out": len(built.held_out), "folder": str(folder)}))
+
+
+@train.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The adapter's file.")
+@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder.")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of steps.  [default: one pass over the data]")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.01), help="Instead of --steps: as many as fit, by a short trial."
+)
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1))
+@click.option("--rank", default=16, show_default=True, type=click.IntRange(min=1))
+@click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
+@click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
+@click.option("--threads", type=click.IntRange(min=1), help="The result depends on it in its last bits.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--seed", default=0, show_default=True)
+def run(
+    folder: Path,
+    output: Path,
+    model: str,
+    steps: int | None,
+    minutes: float | None,
+    batch: int,
+    rank: int,
+    rate: float,
+    max_tokens: int,
+    threads: int | None,
+    device: str,
+    seed: int,
+) -> None:
+    """Train an adapter on the data in FOLDER. Killed, the same command goes on from the last saved step."""
+    import torch  # two seconds that --help need not pay
+
+    from holefill.model.training.examples import read_texts
+    from holefill.model.training.network import LoraShape
+    from holefill.model.training.run import Plan, fit
+    from holefill.model.training.trainer import Recipe
+
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    try:
+        texts = list(read_texts(folder / TRAINING))
+        recipe = Recipe(
+            steps=steps or max(1, len(texts) // batch),
+            batch=batch,
+            peak=rate,
+            shape=LoraShape(rank, 2.0 * rank),
+            seed=seed,
+        )
+        plan = Plan(
+            base=ModelStore.default().resolve(model),
+            output=output,
+            recipe=recipe,
+            minutes=minutes,
+            max_tokens=max_tokens,
+            data=_hash(folder / MANIFEST),
+            commit=commit_name(),
+            device=device,
+        )
+        result = fit(plan, texts, list(read_texts(folder / HELD_OUT)), show_step)
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.ClickException("stopped: the same command goes on from the last saved step") from None
+    line = {**dataclasses.asdict(result), "adapter": str(result.adapter), "device": _device(device)}
+    click.echo(json.dumps({**line, "commit": plan.commit, "data": plan.data, "seed": seed}))
+
+
+def show_step(done: StepDone) -> None:
+    click.echo(
+        f"step {done.step} of {done.steps}  loss {done.loss:.3f}  {done.examples_per_second:.2f} examples/s  "
+        f"{done.seconds_left / 60:.1f} min left",
+        err=True,
+    )
+
+
+def _hash(manifest: Path) -> str:
+    try:
+        return hashlib.sha256(manifest.read_bytes()).hexdigest()[:32]
+    except OSError as error:
+        raise DataError(f"{manifest} cannot be read: build the folder with `holefill train data`") from error
+
+
+def _device(device: str) -> str:
+    return cpu_name() if device == "cpu" else device

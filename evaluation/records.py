@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -34,6 +34,8 @@ class RunHeader:
     """``llama.cpp`` or the URL of a server; empty for our own engine in this process."""
     context_tokens: int | None = None
     """Budget of repository context, where the command line set another than the suite's."""
+    note: str = ""
+    """What a reader of the numbers must know."""
     record_version: int = RECORD_VERSION
 
     @property
@@ -140,11 +142,12 @@ def _drop_torn_line(path: Path) -> None:
 _TEXTS = frozenset({"shown", "generated", "target"})
 
 
-def write_slim(run: Run, path: Path) -> None:
-    """A run to commit: no text of the benchmark or the model, no field at its default."""
+def write_slim(run: Run, path: Path, note: str = "") -> None:
+    """A run to commit: no text of the benchmark or the model, no path of this machine, no field at its default."""
+    header = replace(run.header, data=Path(run.header.data).name, note=note or run.header.note)
     defaults = cattrs.unstructure(Record("", "", "", ""))
     with path.open("w", encoding="utf-8") as out:
-        out.write(json.dumps({"run": cattrs.unstructure(run.header)}, ensure_ascii=False) + "\n")
+        out.write(json.dumps({"run": cattrs.unstructure(header)}, ensure_ascii=False) + "\n")
         for record in run.records:
             fields = cattrs.unstructure(record)
             fields["items"] = [{"source": source} for source in sorted({item.source for item in record.items})]

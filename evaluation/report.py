@@ -87,6 +87,7 @@ def _section(suite: str, arms: Sequence[Arm]) -> str:
     headers = [arm.header for arm in arms]
     facts = [*_unique(header.model for header in headers), *_unique(header.device for header in headers)]
     facts += [f"commit {commit or '?'}" for commit in _unique(header.commit for header in headers)]
+    facts += _unique(header.note for header in headers if header.note)
     return (
         f"<section><h2>{escape(suite)}</h2><p class='soft'>{escape(' · '.join(facts))}</p>"
         f'<div class="plots">{"".join(figures(arms))}</div>'

@@ -104,7 +104,8 @@ def report(runs: tuple[Path, ...], output: Path) -> None:
 @click.command()
 @click.argument("run", type=_RUN)
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-def slim(run: Path, output: Path) -> None:
+@click.option("--note", default="", help="What a reader of the numbers must know; the report shows it.")
+def slim(run: Path, output: Path, note: str) -> None:
     """Copy a run without a word of the benchmark: scores, counts and times, small enough to commit."""
-    write_slim(read_run(run), output)
+    write_slim(read_run(run), output, note)
     click.echo(output)

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,11 @@ def test_text_of_a_case_is_escaped() -> None:
 
 def test_a_slim_run_has_the_numbers_and_none_of_the_text(tmp_path: Path) -> None:
     run = made_run("", "m", ("off", "on"))
-    write_slim(run, tmp_path / "slim.jsonl")
+    write_slim(run, tmp_path / "slim.jsonl", note="beside other work")
     text = (tmp_path / "slim.jsonl").read_text()
     assert "<b>" not in text
     again = read_run(tmp_path / "slim.jsonl")
-    assert again.header == run.header
+    assert again.header == replace(run.header, note="beside other work")
     for mine, kept in zip(run.records, again.records, strict=True):
         assert (kept.id, kept.scores, kept.token_scores) == (mine.id, mine.scores, mine.token_scores)
         assert (kept.accepted, kept.items, kept.total_ms) == (mine.accepted, mine.items, mine.total_ms)

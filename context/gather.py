@@ -19,6 +19,8 @@ _LOG = logging.getLogger(__name__)
 _REMEMBERED_FILES = 32
 _FACTS_TOKENS = 512
 """Asked of the providers where the prompt has no room."""
+_REST_S = 0.3
+"""A pause in typing this long is when what has no hurry is found out."""
 _LATE_MS = 1000.0
 """How long a provider may go on after the deadline for the sake of the next keystroke."""
 
@@ -28,6 +30,15 @@ class _Answer:
     path: str
     items: tuple[Item, ...]
     elapsed_ms: float
+
+
+@dataclass(slots=True)
+class _Resting:
+    """The newest cursor of a pause in typing that may become a rest."""
+
+    cursor: Cursor
+    due: float
+    timer: threading.Timer
 
 
 class Gatherer:
@@ -41,8 +52,11 @@ class Gatherer:
         providers: Sequence[ContextProvider],
         tokenizer: Tokenizer,
         admits: Callable[[Item], bool] | None = None,
+        rest_s: float = _REST_S,
     ) -> None:
         """``admits``: which items may stand in the prompt; the others are facts only. None: all."""
+        self._rest_s = rest_s
+        self._resting: _Resting | None = None
         self._providers = tuple(providers)
         self._tokenizer = tokenizer
         self._admits = admits
@@ -55,17 +69,18 @@ class Gatherer:
     def __call__(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> Pack:
         """The pack for this cursor; never later than the deadline plus the packing itself.
 
-        Without a budget nothing is waited for: what an earlier keystroke asked is there, as facts.
+        Without a budget no provider is in the way of an answer: they are asked once typing rests, and what they said
+        by then about this file are the facts.
         """
-        budget = budget_tokens if budget_tokens > 0 else _FACTS_TOKENS
-        started = {provider.name: self._start(provider, cursor, budget) for provider in self._providers}
+        if budget_tokens <= 0:
+            self._ask_at_rest(cursor)
+            known = [self._answer(provider.name, cursor, None) for provider in self._providers]
+            return Pack(facts=_harmless(item for answer in known if answer is not None for item in answer.items))
+        started = {provider.name: self._start(provider, cursor, budget_tokens) for provider in self._providers}
         fresh = {name: future for name, future in started.items() if future is not None}
-        if budget_tokens > 0:
-            wait(fresh.values(), timeout=deadline.remaining_ms() / 1000)
+        wait(fresh.values(), timeout=deadline.remaining_ms() / 1000)
         answers = [self._answer(name, cursor, fresh.get(name)) for name in started]
         facts = tuple(item for answer in answers if answer is not None for item in answer.items)
-        if budget_tokens <= 0:
-            return Pack(provider_ms=self._times(fresh), facts=_harmless(facts))
         items = [item for item in facts if self._admits is None or self._admits(item)]
         with self._lock:
             previous = self._packs.get(cursor.path)
@@ -78,7 +93,37 @@ class Gatherer:
         return replace(packed, provider_ms=self._times(fresh), facts=_harmless(facts))
 
     def close(self) -> None:
+        with self._lock:
+            if self._resting is not None:
+                self._resting.timer.cancel()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _ask_at_rest(self, cursor: Cursor) -> None:
+        due = time.monotonic() + self._rest_s
+        with self._lock:
+            if self._resting is None:
+                self._resting = _Resting(cursor, due, self._timer(self._rest_s))
+            else:
+                self._resting.cursor, self._resting.due = cursor, due
+
+    def _timer(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._rested)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _rested(self) -> None:
+        with self._lock:
+            resting = self._resting
+            if resting is None:
+                return
+            left = resting.due - time.monotonic()
+            if left > 0:  # a key came in between
+                resting.timer = self._timer(left)
+                return
+            self._resting = None
+        for provider in self._providers:
+            self._start(provider, resting.cursor, _FACTS_TOKENS)
 
     def _start(self, provider: ContextProvider, cursor: Cursor, budget_tokens: int) -> Future[_Answer] | None:
         """None while the provider is still busy with an earlier keystroke: its work is never piled up."""
@@ -86,7 +131,10 @@ class Gatherer:
             running = self._running.get(provider.name)
             if running is not None and not running.done():
                 return None
-            future = self._executor.submit(self._run, provider, cursor, budget_tokens)
+            try:
+                future = self._executor.submit(self._run, provider, cursor, budget_tokens)
+            except RuntimeError:  # closed
+                return None
             self._running[provider.name] = future
             return future
 

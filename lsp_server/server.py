@@ -22,6 +22,7 @@ from holefill.lsp_server.config import Parsed, Settings
 from holefill.lsp_server.engine_link import EngineLink, Progress, Status
 from holefill.lsp_server.features import completion, documents, explain, inline_completion, typed_holes
 from holefill.lsp_server.features import status as status_feature
+from holefill.lsp_server.features.index_progress import IndexProgress
 from holefill.lsp_server.indexes import Indexes
 from holefill.lsp_server.repository_link import RepositoryLink
 from holefill.lsp_server.scheduling import Patience, Scheduler
@@ -50,7 +51,7 @@ class HolefillServer(LanguageServer):
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="holefill-complete")
         self.scheduler: Scheduler[Completion] = Scheduler(self._workers)
         self.repositories = RepositoryLink(lambda: self.engine.backend)
-        self.indexes = Indexes(cache_dir, self._index_progress, self.repositories.changed)
+        self.indexes = Indexes(cache_dir, IndexProgress(self, self._on_loop), self.repositories.changed)
         self.chat = ChatLsp(self.indexes.of)
         self.engine = EngineLink(self._connect, self._fetch, self._tell)
         for feature in (documents, inline_completion, explain, status_feature, typed_holes):
@@ -129,10 +130,6 @@ class HolefillServer(LanguageServer):
 
     def _tell(self, status: Status) -> None:
         self._on_loop(lambda: status_feature.show(self, status))
-
-    def _index_progress(self, root: str, done: int, total: int) -> None:
-        if done == total:
-            log.info("indexed %d files", total)
 
     def _on_loop(self, call: Any) -> None:
         loop = self._loop

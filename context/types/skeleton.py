@@ -23,6 +23,7 @@ from holefill.context.types.oracle import Hole
 
 _LONG_CHARS = 24_000
 """Shorter buffers are checked whole, in less time than this would save."""
+_NOTHING = re.compile(rb"(?:\s|#[^\n]*)*")
 _MIN_BODY = 8
 _TS = (
     "(function_declaration return_type: (_) body: (statement_block) @body)"
@@ -75,6 +76,8 @@ def _ranges(parsed: Parsed, hole: Hole) -> Iterator[tuple[int, int]]:
         start, end = node.start_byte, node.end_byte
         if start < last or (end >= before and start <= after) or end - start < _MIN_BODY:
             continue
+        if end < before and _NOTHING.fullmatch(source, end, before):
+            continue  # what is written there may go on with it: the hole is at its end, perhaps less indented
         if not node.has_error and _STAYS.search(source, start, end) is None:
             yield to_chars(start), to_chars(end)
             last = end

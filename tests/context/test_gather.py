@@ -31,8 +31,8 @@ class Fake:
 def gatherer(tokenizer):
     made = []
 
-    def make(*providers):
-        made.append(Gatherer(providers, tokenizer))
+    def make(*providers, **options):
+        made.append(Gatherer(providers, tokenizer, **options))
         return made[-1]
 
     yield make
@@ -90,3 +90,51 @@ def test_the_pack_is_sticky_per_file(gatherer):
     gather = gatherer(first, second)
     before = sources(gather(CURSOR, 500, Deadline.after_ms(2000)))
     assert sources(gather(CURSOR, 500, Deadline.after_ms(2000))) == before == ["one", "two"]
+
+
+def when(condition):
+    until = time.monotonic() + 10
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.002)
+    assert condition()
+
+
+def test_without_a_budget_facts_come_at_rest_and_nothing_waits(gatherer):
+    secret = Fake("secret", text='token = "ghp_' + "a1" * 20 + '"')
+    gate = threading.Event()
+    slow = Fake("slow", wait=gate)
+    gather = gatherer(secret, slow, rest_s=0.0)
+    assert gather(CURSOR, 0, Deadline.after_ms(60_000)).facts == ()
+    when(lambda: gather(CURSOR, 0, Deadline.after_ms(60_000)).facts)
+    pack = gather(CURSOR, 0, Deadline.after_ms(60_000))
+    assert pack.items == ()
+    assert [item.source for item in pack.facts] == ["secret"]
+    assert "a1a1" not in pack.facts[0].text
+    assert slow.calls == 1
+    gate.set()
+    when(lambda: len(gather(CURSOR, 0, Deadline.after_ms(60_000)).facts) == 2)
+    assert gather(Cursor("/w/b.py", "x = ", 4, "python", "/w"), 0, Deadline.after_ms(9)).facts == ()
+
+
+def test_typing_puts_the_rest_off_and_the_newest_cursor_is_asked(gatherer):
+    asked = []
+
+    class Seen(Fake):
+        def gather(self, cursor, budget_tokens, deadline):
+            asked.append(cursor.offset)
+            return []
+
+    gather = gatherer(Seen("seen"), rest_s=3600.0)
+    for offset in (1, 2, 3):
+        gather(Cursor("/w/a.py", "x = ", offset, "python", "/w"), 0, Deadline.after_ms(1))
+    assert asked == []
+    gather._resting.due = 0.0
+    gather._rested()
+    when(lambda: asked == [3])
+
+
+def test_the_prompt_shows_what_the_policy_admits_and_the_facts_hold_everything(gatherer):
+    gather = gatherer(Fake("one"), Fake("two"), admits=lambda item: item.source == "two")
+    pack = gather(CURSOR, 500, Deadline.after_ms(5000))
+    assert sources(pack) == ["two"]
+    assert [item.source for item in pack.facts] == ["one", "two"]

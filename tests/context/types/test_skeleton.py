@@ -47,6 +47,15 @@ def test_offsets_and_lines_stay_and_bodies_go():
     assert found.replace(fill, "", 1) == slim.hole.text.replace(at.hole.text[at.hole.start : at.hole.end], "", 1)
 
 
+@pytest.mark.parametrize("hole", ["▮\n", "\n    # then\n▮\n", "    ▮\n", "        ▮\n    return kept\n"])
+def test_the_function_that_the_hole_goes_on_with_stays(hole):
+    """Also where the cursor stands at the start of a line and the fill brings its own indentation."""
+    at = hole_at(
+        cursor_of(HEAD + FILLER + "def here(kept):\n    for item in kept:\n        print(item)\n" + hole + FILLER)
+    )
+    assert "for item in kept" in skeleton(at).hole.text
+
+
 def test_typescript_keeps_bodies_whose_type_is_inferred():
     part = "export function f{0}(a: number): string {{\n  const kept = a + 1;\n  return String(kept);\n}}\n"
     part += "export function g{0}(a: number) {{\n  const inferred = a * {0};\n  return inferred;\n}}\n"

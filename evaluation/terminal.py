@@ -95,7 +95,7 @@ def print_last_line(value: Mapping[str, object]) -> None:
 def _out() -> Console:
     """Wide enough for a table also where stdout is a file."""
     console = Console(markup=False)
-    return console if console.is_terminal else Console(width=160, markup=False)
+    return console if console.is_terminal else Console(width=230, markup=False)
 
 
 def _with_interval(summary: Summary, name: str) -> str:

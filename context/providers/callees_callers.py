@@ -15,12 +15,12 @@ from holefill.context.items import ByteOffset, Cursor, Item, ItemRole, Span
 from holefill.context.provider import Deadline
 from holefill.context.providers.imports import described
 from holefill.context.syntax.calls import calls
-from holefill.context.syntax.definitions import definitions
+from holefill.context.syntax.definitions import Definition
 from holefill.context.syntax.languages import LANGUAGES, line_comment
 from holefill.context.syntax.parsing import Parsed
 from holefill.context.syntax.scopes import enclosing
 from holefill.context.types.floor import FloorOracle
-from holefill.context.types.holes import hole_at
+from holefill.context.types.holes import HoleAt, hole_at
 from holefill.context.types.scope import Scope
 
 _MAX_CALLEES, _MAX_CALLERS = 8, 3
@@ -42,20 +42,21 @@ class CalleesCallersProvider:
         repaired = self._index.documents.repaired(cursor)
         relative = self._index.relative(cursor.path) or cursor.path
         items: list[Item] = []
-        example = self._example(cursor, relative)
-        if example is not None:
-            items.append(example)
-        scope = Scope(self._index, cursor.path, repaired.parsed)
+        at = hole_at(cursor, repaired=repaired)
+        if at is not None:
+            self._floor.adopt(at.hole, repaired.parsed)
+            items.extend(self._example(at, relative))
+        scope = Scope(self._index, cursor.path, repaired.parsed) if at is None else self._floor.scope(at.hole)
         around = [one for one in enclosing(repaired.parsed, _bytes(cursor)) if one.kind in _CALLABLE - {"class"}]
         if around and not deadline.expired():
             own = around[-1]
-            items.extend(self._callees(scope, repaired.parsed, own.qualified, cursor.language))
+            items.extend(self._callees(scope, repaired.parsed, own, cursor.language))
             items.extend(self._callers(Located(relative, own), cursor.language))
         cost_ms = (time.perf_counter() - before) * 1000
         return [_timed(item, cost_ms) for item in items]
 
-    def _callees(self, scope: Scope, parsed: Parsed, caller: str, language: str) -> Iterator[Item]:
-        edges = [edge for edge in calls(parsed, definitions(parsed)) if edge.caller == caller]
+    def _callees(self, scope: Scope, parsed: Parsed, own: Definition, language: str) -> Iterator[Item]:
+        edges = calls(parsed, (own,), (own.start, own.end))
         found: dict[str, Located] = {}
         for edge in edges:
             located = scope.resolve(edge.callee) or _only(self._index.find(edge.callee))
@@ -75,12 +76,11 @@ class CalleesCallersProvider:
                 span = Span(caller.path, ByteOffset(symbol.start), ByteOffset(symbol.end))
                 yield Item(text, self.name, (span,), (f"{caller.path}#{caller.name}",), 0.5 / (1 + rank))
 
-    def _example(self, cursor: Cursor, relative: str) -> Item | None:
+    def _example(self, at: HoleAt, relative: str) -> Iterator[Item]:
         """A call of the same function from elsewhere, the shortest of the first few."""
-        at = hole_at(cursor, repaired=self._index.documents.repaired(cursor))
-        located = None if at is None else self._floor.callee(at.hole)
+        located = self._floor.callee(at.hole)
         if located is None:
-            return None
+            return
         name = "" if located.symbol is None else located.symbol.name
         found = [
             (caller, line)
@@ -88,10 +88,10 @@ class CalleesCallersProvider:
             if f"{name}(" in (line := _line(self._index.text(caller.path), caller.line)) and _balanced(line)
         ]
         if not found:
-            return None
+            return
         caller, line = min(found, key=lambda pair: len(pair[1]))
         span = Span(caller.path, ByteOffset(0), ByteOffset(0))
-        return Item(line, self.name, (span,), (f"{caller.path}:{caller.line}",), 2.0, role=ItemRole.EXAMPLE)
+        yield Item(line, self.name, (span,), (f"{caller.path}:{caller.line}",), 2.0, role=ItemRole.EXAMPLE)
 
     def _elsewhere(self, located: Located, path: str) -> list[Caller]:
         return [one for one in self._index.callers(located) if one.path != path][:_MAX_CALLERS]

@@ -51,13 +51,19 @@ class Call:
     """From 0, of the first such call."""
 
 
-def calls(parsed: Parsed, symbols: Sequence[Definition]) -> tuple[Call, ...]:
-    """Each (caller, callee) once, in source order; ``symbols`` are the file's own definitions in source order."""
+def calls(parsed: Parsed, symbols: Sequence[Definition], within: tuple[int, int] | None = None) -> tuple[Call, ...]:
+    """Each (caller, callee) once, in source order; ``symbols`` are the file's own definitions in source order.
+
+    ``within`` limits the bytes that are read.
+    """
     if parsed.language not in _CALLS:
         return ()
     callers = [symbol for symbol in symbols if symbol.kind in _CALLERS]
     starts = [symbol.start for symbol in callers]
-    nodes = tree_sitter.QueryCursor(_query(parsed.language)).captures(parsed.root).get("name", [])
+    cursor = tree_sitter.QueryCursor(_query(parsed.language))
+    if within is not None:
+        cursor.set_byte_range(*within)
+    nodes = cursor.captures(parsed.root).get("name", [])
     found: dict[tuple[str, str], Call] = {}
     for node in sorted(nodes, key=lambda one: one.start_byte):
         caller = _around(callers, starts, node.start_byte)

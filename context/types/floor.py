@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 
 import tree_sitter
 
@@ -49,11 +50,26 @@ _MAX_OBSERVED = 20
 _CONSTRUCTORS = ("__init__", "constructor")
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The last buffer asked about; all questions of a keystroke share its tree and scope."""
+
+    text: str
+    path: str
+    parsed: Parsed
+    epoch: int
+    scope: Scope
+
+
 class FloorOracle:
     def __init__(self, index: WorkspaceIndex) -> None:
         self._index = index
         self._cooccurrence = Cooccurrence(index)
-        self._last: tuple[str, Parsed] | None = None
+        self._last: _Seen | None = None
+
+    def adopt(self, hole: Hole, parsed: Parsed) -> None:
+        """Take the tree of the hole's text from who has it."""
+        self._see(hole, parsed)
 
     @property
     def caps(self) -> frozenset[Cap]:
@@ -134,7 +150,7 @@ class FloorOracle:
         return Answer(None, Source.FLOOR, "no-oracle")
 
     def scope(self, hole: Hole) -> Scope:
-        return Scope(self._index, hole.path, self._parsed(hole))
+        return self._see(hole).scope
 
     def bound(self, hole: Hole) -> Bound | None:
         """What the receiver is."""
@@ -174,11 +190,20 @@ class FloorOracle:
         return [member.symbol for member in scope.members(owner) if member.symbol is not None]
 
     def _parsed(self, hole: Hole) -> Parsed:
+        return self._see(hole).parsed
+
+    def _see(self, hole: Hole, parsed: Parsed | None = None) -> _Seen:
         last = self._last
-        if last is None or last[0] != hole.text or last[1].language != hole.language:
-            last = (hole.text, parse(hole.language, hole.text, None if last is None else last[1]))
-            self._last = last
-        return last[1]
+        same = last is not None and last.parsed.language == hole.language
+        if last is None or not same or last.text != hole.text:
+            parsed = parsed or parse(hole.language, hole.text, last.parsed if last is not None and same else None)
+        elif last.path == hole.path and last.epoch == self._index.epoch:
+            return last
+        else:
+            parsed = last.parsed
+        scope = Scope(self._index, hole.path, parsed)
+        self._last = seen = _Seen(hole.text, hole.path, parsed, self._index.epoch, scope)
+        return seen
 
     def _node(self, hole: Hole, span: tuple[int, int]) -> tree_sitter.Node | None:
         ascii_only = hole.text.isascii()

@@ -103,6 +103,7 @@ class TypedHoles:
         )
 
     def questions(self, at: HoleAt) -> Questions:
+        self.layer(at.hole.language).floor.adopt(at.hole, at.repair.parsed)
         return Questions(at, self.layer(at.hole.language), self.index, self._table)
 
     def facts(self, at: HoleAt) -> HoleFacts:

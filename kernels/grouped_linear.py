@@ -180,6 +180,7 @@ class Kernels:
     """The compiled functions and the instruction set they will use here (1 AVX2, 2 AVX512-VNNI)."""
 
     linear: Callable[..., int]
+    refine: Callable[..., int]
     rows: Callable[..., int]
     isa: int
 
@@ -195,12 +196,13 @@ def kernels() -> Kernels | None:
         log.info("no native linear layers: this CPU has no AVX2; the torch path serves")
         return None
     pointer, number, small = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    native.holefill_grouped_linear.argtypes = [
-        *(pointer, number, number, pointer, number, pointer, small, small, small),
-        *(pointer, pointer, pointer, pointer, pointer, number, small, small),
-    ]
+    for product in (native.holefill_grouped_linear, native.holefill_refine_top):
+        product.argtypes = [
+            *(pointer, number, number, pointer, number, pointer, small, small, small),
+            *(pointer, pointer, pointer, pointer, pointer, number, small, small),
+        ]
     native.holefill_grouped_rows.argtypes = [pointer, number, number, pointer, small, small, small, pointer]
-    return Kernels(native.holefill_grouped_linear, native.holefill_grouped_rows, isa)
+    return Kernels(native.holefill_grouped_linear, native.holefill_refine_top, native.holefill_grouped_rows, isa)
 
 
 def _kernels() -> Kernels:
@@ -211,44 +213,72 @@ def _kernels() -> Kernels:
 
 
 def grouped_linear(
-    x: Tensor, weight: Grouped, bias: Tensor | None = None, *, precise: bool = False, isa: int | None = None
+    x: Tensor,
+    weight: Grouped,
+    bias: Tensor | None = None,
+    *,
+    precise: bool = False,
+    out: Tensor | None = None,
+    isa: int | None = None,
 ) -> Tensor:
-    """y [n, out]. ``precise`` multiplies what rounding x to 8 bits left over as well: 16-bit activations for a second
-    pass over the rows, none over the weights. Raises ValueError for a wrong shape or dtype, RuntimeError where the
-    library is missing."""
-    native = _kernels()
+    """y [n, out], written to ``out`` if given (its rows may be strided). ``precise`` rounds x to 16 bits, not 8: twice
+    the arithmetic, no more weights read. Raises ValueError for a wrong shape or dtype, RuntimeError where the library
+    is missing."""
+    y = torch.empty(x.shape[0], weight.shape[0]) if out is None else out
+    _launch(_kernels().linear, x, weight, bias, y, low=precise, isa=isa)
+    return y
+
+
+def refine_top(x: Tensor, weight: Grouped, y: Tensor, bias: Tensor | None = None, *, isa: int | None = None) -> None:
+    """Computes the 32 tiles of each row of ``y`` = ``grouped_linear(x, weight, bias)`` with its largest values again,
+    as ``precise`` does: what a head needs of 16-bit activations, without their cost in the other 150,000 outputs."""
+    _launch(_kernels().refine, x, weight, bias, y, low=True, isa=isa)
+
+
+def _launch(
+    kernel: Callable[..., int],
+    x: Tensor,
+    weight: Grouped,
+    bias: Tensor | None,
+    y: Tensor,
+    *,
+    low: bool,
+    isa: int | None,
+) -> None:
     width, size = weight.shape
     if x.dtype != torch.float32 or x.dim() != 2 or x.shape[1] != size or x.device.type != "cpu":
         raise ValueError(f"x must be float32 [n, {size}] on the CPU, not {x.dtype} {tuple(x.shape)} on {x.device}")
     if bias is not None and (bias.dtype != torch.float32 or bias.shape != (width,) or not bias.is_contiguous()):
         raise ValueError(f"bias must be contiguous float32 [{width}], not {bias.dtype} {tuple(bias.shape)}")
-    x = x.contiguous()
     n = x.shape[0]
-    rows = 2 * n if precise else n
-    codes = torch.empty(rows, size, dtype=torch.int8)
-    sums = torch.empty(rows, size // weight.group, dtype=torch.int32)
-    scales = torch.empty(rows, size // weight.group)
-    residuals = torch.empty(n, size) if precise else None
-    y = torch.empty(rows, width)
-    status = native.linear(
+    if y.dtype != torch.float32 or y.shape != (n, width) or y.stride(1) != 1 or y.device.type != "cpu":
+        raise ValueError(f"y must be float32 [{n}, {width}] with dense rows, not {y.dtype} {tuple(y.shape)}")
+    x = x.contiguous()
+    high = torch.empty(n, size, dtype=torch.int8)
+    rest = torch.empty(n, size, dtype=torch.int8) if low else None
+    sums = torch.empty(n, size // weight.group, dtype=torch.int32)
+    scales = torch.empty(n, size // weight.group)
+    status = kernel(
         *(x.data_ptr(), n, size, weight.packed.data_ptr(), width, 0 if bias is None else bias.data_ptr()),
-        *(weight.bits, weight.group, int(weight.affine), codes.data_ptr(), sums.data_ptr(), scales.data_ptr()),
-        *(0 if residuals is None else residuals.data_ptr(), y.data_ptr(), y.stride(0)),
-        *(native.isa if isa is None else isa, threads()),
+        *(weight.bits, weight.group, int(weight.affine), high.data_ptr(), 0 if rest is None else rest.data_ptr()),
+        *(sums.data_ptr(), scales.data_ptr(), y.data_ptr(), y.stride(0)),
+        *(_kernels().isa if isa is None else isa, threads()),
     )
     if status:
         raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
-    if not precise:
-        return y
-    if bias is not None:
-        y[n:] -= bias
-    return y[:n].add_(y[n:])
 
 
-def stacked_linear(x: Tensor, weight: GroupedStack, *, precise: bool = False) -> Tensor:
-    """y [n, out] of all parts side by side."""
-    parts = [grouped_linear(x, part, precise=precise) for part in weight.parts]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+def stacked_linear(x: Tensor, weight: GroupedStack, *, precise: bool = False, refined: bool = False) -> Tensor:
+    """y [n, out] of all parts side by side; ``refined``: each part's largest values as ``precise`` gives them."""
+    y = torch.empty(x.shape[0], weight.shape[0])
+    start = 0
+    for part in weight.parts:
+        own = y[:, start : start + part.shape[0]]
+        grouped_linear(x, part, precise=precise, out=own)
+        if refined:
+            refine_top(x, part, own)
+        start += part.shape[0]
+    return y
 
 
 def grouped_rows(ids: Tensor, weight: Grouped) -> Tensor:

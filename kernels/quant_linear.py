@@ -101,12 +101,20 @@ def prepare_native_precise(weight: Weight) -> LinearFunction:
     return lambda x: stacked_linear(x, weight, precise=True)
 
 
+def prepare_native_refined(weight: Weight) -> LinearFunction:
+    """For a head: the largest outputs of each row as 16-bit activations give them, the others from 8 bits."""
+    if not isinstance(weight, GroupedStack):
+        return prepare_torch(weight)
+    return lambda x: stacked_linear(x, weight, refined=True)
+
+
 # A back end is one row: how it turns a weight into a function of x.
 BACKENDS: Mapping[str, Callable[[Weight], LinearFunction]] = {
     "reference": prepare_reference,
     "torch": prepare_torch,
     "native": prepare_native,
     "native-precise": prepare_native_precise,
+    "native-refined": prepare_native_refined,
 }
 
 

@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from holefill.kernels.grouped_linear import GroupedStack
 from holefill.kernels.native_attention import native_attention, supports
+from holefill.kernels.native_layers import LayerShape, LayerWeights, NativeLayers
+from holefill.kernels.native_layers import supports as supports_layers
 from holefill.kernels.quant_linear import QuantLinear, Weight
 from holefill.kernels.row_attention import KeyPart, attend, key_parts
 from holefill.model.checkpoint import open_checkpoint
@@ -29,8 +32,30 @@ WeightFormat = Literal["packed", "native", "w8a8", "fp32", "bf16"]
 
 
 def precise(backend: str) -> str:
-    """Attention projections and head: 16-bit activations (0.5B, 3,072 positions: top-1 0.989 → 0.993, LOG.md)."""
+    """Attention projections: 16-bit activations (0.5B, 3,072 positions: top-1 0.989 → 0.991, LOG.md)."""
     return "native-precise" if backend == "native" else backend
+
+
+def refined(backend: str) -> str:
+    """Head: 16-bit activations for the largest logits (top-1 → 0.993 with those of the projections, LOG.md)."""
+    return "native-refined" if backend == "native" else backend
+
+
+def native_layers(weights: Weights) -> NativeLayers | None:
+    """All layers as one call; None where a matrix has no group-quantised form or this machine lacks the kernels."""
+    config = weights.config
+    if not supports_layers(config.head_dim):
+        return None
+    layers = []
+    for at in (f"layers.{layer}" for layer in range(config.layers)):
+        stacks = [weights[f"{at}.{name}"] for name in ("qkv", "o", "gate_up", "down")]
+        qkv, o, gate_up, down = (stack if isinstance(stack, GroupedStack) else None for stack in stacks)
+        if qkv is None or o is None or gate_up is None or down is None:
+            return None
+        bias = weights.vector(f"{at}.qkv_bias") if config.qkv_bias else None
+        attn_norm, mlp_norm = (weights.vector(f"{at}.{name}") for name in ("attn_norm", "mlp_norm"))
+        layers.append(LayerWeights(attn_norm, qkv, bias, o, mlp_norm, gate_up, down))
+    return NativeLayers(layers, LayerShape(config.heads, config.kv_heads, config.head_dim, config.rms_eps))
 
 
 class Rope:
@@ -153,8 +178,10 @@ class Transformer:
         self._embed: Weight = weights["embed"]
         self._rope = Rope(self.config, self.device)
         self._blocks = [Block(weights, layer, self._rope, backend) for layer in range(self.config.layers)]
+        self._one_call = native_layers(weights) if self._native and backend == "native" else None
+        self._layers = self._one_call
         self._norm = RmsNorm(weights.vector("norm"), self.config.rms_eps)
-        self._head = QuantLinear(weights.head, backend=precise(backend))
+        self._head = QuantLinear(weights.head, backend=refined(backend))
 
     @classmethod
     def load(
@@ -206,15 +233,18 @@ class Transformer:
         hidden = None
         if tree_mask is not None:
             hidden = tree_mask.to(device).logical_not()
-        elif n > 1:
+        elif n > 1 and self._layers is None:
             hidden = torch.ones(n, n, dtype=torch.bool, device=device).triu_(1)
         native = self._native and cache.keys.dtype == torch.float32
         on_cpu = device.type == "cpu" and self.dtype == torch.float32
         parts = key_parts(cache.length, positions) if on_cpu and not native else []
         step = Step(self._rope.tables(positions.to(device)), hidden, parts, native)
         x = self._embed[ids] if isinstance(self._embed, Tensor) else self._embed.rows(ids)
-        for block in self._blocks:
-            x = block(x, cache, step)
+        if self._layers is not None:
+            self._layers(x, step.tables, cache.keys, cache.values, cache.length, hidden)
+        else:
+            for block in self._blocks:
+                x = block(x, cache, step)
         cache.length += n
         rows = slice(n - 1, n) if logit_rows is None else logit_rows
         return self._head(self._norm(x[rows])).float()

@@ -4,29 +4,17 @@
 // denominator and the output are summed key by key, and a hidden key adds exact zeros. So a row verified in a draft tree
 // equals the same row decoded alone, bit for bit, wherever its ancestors lie among the new rows.
 
-#include <algorithm>
-#include <cstdint>
-#include <limits>
-#include <vector>
+#include "attention.h"
 
-#include <immintrin.h>
+#include <algorithm>
+#include <limits>
+
+#include "simd.h"
 
 namespace {
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
-
 constexpr int kLanes = 16;
 constexpr int kQueries = 8;  // a task: that many (row, head) pairs of one KV head share its keys in L1
-
-struct Problem {
-  const float* q;           // [n, heads, dim], row stride q_stride
-  const float* keys;        // [kv_heads, total, dim], head stride kv_stride
-  const float* values;      // like keys
-  const uint8_t* hidden;    // [n, n], nonzero = row i does not see new row j; null = causal
-  float* out;               // [n, heads, dim]
-  int64_t n, heads, kv_heads, total, q_stride, kv_stride;
-  float scale;
-};
 
 // Sixteen vectors → one vector of their sixteen sums.
 AVX512 inline __m512 sum_lanes(__m512* v) {
@@ -40,19 +28,6 @@ AVX512 inline __m512 sum_lanes(__m512* v) {
     v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x88),
                          _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xdd));
   return _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x88), _mm512_shuffle_f32x4(v[0], v[1], 0xdd));
-}
-
-// exp of x ≤ 0, exactly 0 below −87 (and for −∞). Cephes' polynomial on [−ln2/2, ln2/2].
-AVX512 inline __m512 exp_nonpositive(__m512 x) {
-  const __mmask16 alive = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.0f), _CMP_GE_OQ);
-  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-  __m512 p = _mm512_set1_ps(1.9875691500e-4f);
-  for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
-  p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
-  return _mm512_maskz_scalef_ps(alive, p, n);
 }
 
 // scores[query][key] of `count` queries against the keys a query may see.
@@ -110,7 +85,7 @@ AVX512 void weigh(const float* weights, int64_t width, int64_t limit, const floa
 }
 
 template <int VECTORS>
-AVX512 void attend(const Problem& p, int64_t kv_head, int64_t first, int count, std::vector<float>& scores) {
+AVX512 void attend(const Attention& p, int64_t kv_head, int64_t first, int count, std::vector<float>& scores) {
   constexpr int dim = VECTORS * kLanes;
   constexpr int pair = 2;
   const int64_t group = p.heads / p.kv_heads, base = p.total - p.n;
@@ -144,21 +119,27 @@ AVX512 void attend(const Problem& p, int64_t kv_head, int64_t first, int count, 
   if (query < count) weigh<VECTORS, 1>(scores.data() + query * width, width, limits[query], values, out + query);
 }
 
-template <int VECTORS>
-void run(const Problem& p, int threads) {
-  const int64_t queries = p.n * (p.heads / p.kv_heads), blocks = (queries + kQueries - 1) / kQueries;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    std::vector<float> scores;
-#pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < p.kv_heads * blocks; ++task) {
-      const int64_t first = task % blocks * kQueries;
-      attend<VECTORS>(p, task / blocks, first, static_cast<int>(std::min<int64_t>(kQueries, queries - first)), scores);
-    }
-  }
+}  // namespace
+
+bool attention_supports(int64_t dim) { return dim == 32 || dim == 64 || dim == 80 || dim == 96 || dim == 128; }
+
+int64_t attention_tasks(const Attention& p) {
+  return p.kv_heads * ((p.n * (p.heads / p.kv_heads) + kQueries - 1) / kQueries);
 }
 
-}  // namespace
+void run_attention_task(const Attention& p, int64_t task, std::vector<float>& scores) {
+  const int64_t queries = p.n * (p.heads / p.kv_heads), blocks = (queries + kQueries - 1) / kQueries;
+  const int64_t head = task / blocks, first = task % blocks * kQueries;
+  const int count = static_cast<int>(std::min<int64_t>(kQueries, queries - first));
+  switch (p.dim) {
+    case 32: return attend<2>(p, head, first, count, scores);
+    case 64: return attend<4>(p, head, first, count, scores);
+    case 80: return attend<5>(p, head, first, count, scores);
+    case 96: return attend<6>(p, head, first, count, scores);
+    case 128: return attend<8>(p, head, first, count, scores);
+    default: return;
+  }
+}
 
 extern "C" {
 
@@ -169,18 +150,18 @@ int holefill_attention_supported() {
 
 // 0 on success, 1 for a head size without an instantiation.
 int holefill_attention(const float* q, int64_t q_stride, const float* keys, const float* values, int64_t kv_stride,
-                           const uint8_t* hidden, float* out, int64_t n, int64_t heads, int64_t kv_heads, int64_t total,
-                           int64_t dim, float scale, int threads) {
+                       const uint8_t* hidden, float* out, int64_t n, int64_t heads, int64_t kv_heads, int64_t total,
+                       int64_t dim, float scale, int threads) {
+  if (!attention_supports(dim)) return 1;
   if (n == 0) return 0;
-  const Problem p{q, keys, values, hidden, out, n, heads, kv_heads, total, q_stride, kv_stride, scale};
-  switch (dim) {
-    case 32: return run<2>(p, threads), 0;
-    case 64: return run<4>(p, threads), 0;
-    case 80: return run<5>(p, threads), 0;
-    case 96: return run<6>(p, threads), 0;
-    case 128: return run<8>(p, threads), 0;
-    default: return 1;
+  const Attention p{q, keys, values, hidden, out, n, heads, kv_heads, total, q_stride, kv_stride, dim, scale};
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    std::vector<float> scores;
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < attention_tasks(p); ++task) run_attention_task(p, task, scores);
   }
+  return 0;
 }
 
 }  // extern "C"

@@ -6,32 +6,25 @@
 //   mins    16 × fp16                        (affine formats only: w = scale · code + min)
 //   codes   GROUP/4 quads of 16 outputs × 4 inputs. 8 bits: 64 bytes a quad. Fewer: the low nibbles of quad j and
 //           quad j + GROUP/8 share a 64-byte line, then one 64-bit mask per quad and further bit.
-// A quad is the operand of one vpdpbusd: 16 outputs, 4 inputs each.
+// A quad is the operand of one vpdpbusd: 16 outputs, 4 inputs each. The quads of a group are decoded once for up to 16
+// rows and stay in registers.
 //
 // A row's result does not depend on the number of rows: every row runs the same operations in the same order.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "grouped_linear.h"
 
-#include <immintrin.h>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "simd.h"
 
 namespace {
 
-constexpr int kTile = 16;
-constexpr int kMaxRows = 8;
-
-struct Problem {
-  // Activations lie in blocks of up to 8 rows, the rows of a block interleaved, so that the inner loop walks one pointer.
-  const int8_t* x;        // codes: [blocks][in / 4][rows of the block][4]
-  const int32_t* x_sums;  // of the codes of a group, times −offset: [blocks][in / group][rows of the block]
-  const float* x_scales;  // like x_sums
-  const uint8_t* weight;  // [tiles][groups][group bytes]
-  const float* bias;      // [out] or null
-  float* y;               // [n, y_stride], out of them written
-  int64_t n, in, out, y_stride;
-};
+constexpr int64_t kTopTiles = 32;
 
 template <int BITS, int GROUP, bool AFFINE>
 struct Format {
@@ -45,10 +38,14 @@ struct Format {
   static constexpr int offset = AFFINE ? 0 : 1 << (BITS - 1);
 };
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,f16c,fma")))
+AVX512_VNNI __attribute__((always_inline)) inline __m512i broadcast4(const int8_t* quad) {
+  int32_t word;
+  std::memcpy(&word, quad, 4);
+  return _mm512_set1_epi32(word);
+}
 
 template <int BITS, int GROUP, bool AFFINE>
-AVX512 inline __m512i quad_codes(const uint8_t* low, const uint8_t* planes, int j) {
+AVX512_VNNI __attribute__((always_inline)) inline __m512i quad_codes(const uint8_t* low, const uint8_t* planes, int j) {
   using F = Format<BITS, GROUP, AFFINE>;
   if constexpr (BITS == 8) {
     return _mm512_loadu_si512(low + j * 64);
@@ -66,74 +63,102 @@ AVX512 inline __m512i quad_codes(const uint8_t* low, const uint8_t* planes, int 
   }
 }
 
-template <int BITS, int GROUP, bool AFFINE, int ROWS>
-AVX512 void tile_rows_avx512(const Problem& p, int64_t tile, int64_t row) {
+// PASSES 2: activations of 16 bits. The sums of the high codes, shifted, start the sums of the low ones.
+template <int BITS, int GROUP, bool AFFINE, int PASSES, int ROWS>
+AVX512_VNNI void tile_rows_avx512(const Product& p, int64_t tile, int64_t row) {
   using F = Format<BITS, GROUP, AFFINE>;
   const int64_t groups = p.in / GROUP;
-  const uint8_t* group = p.weight + tile * groups * F::group_bytes;
-  const int8_t* x = p.x + row * p.in;
-  const int32_t* x_sums = p.x_sums + row * groups;
-  const float* x_scales = p.x_scales + row * groups;
+  const uint8_t* group = p.matrix.packed + tile * groups * F::group_bytes;
+  const int8_t* high = p.x.high + row * p.in;
+  const int8_t* low_codes = PASSES == 2 ? p.x.low + row * p.in : nullptr;
+  const int32_t* x_sums = p.x.sums + row * groups;
+  const float* x_scales = p.x.scales + row * groups;
   __m512 total[ROWS];
+#pragma GCC unroll 16
   for (int r = 0; r < ROWS; ++r) total[r] = _mm512_setzero_ps();
   for (int64_t g = 0; g < groups; ++g) {
     const __m512 scales = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group)));
     const uint8_t* low = group + F::header;
     const uint8_t* planes = low + F::low_bytes;
-    __m512i sum[ROWS];
-    for (int r = 0; r < ROWS; ++r) sum[r] = AFFINE ? _mm512_setzero_si512() : _mm512_set1_epi32(x_sums[r]);
-#pragma GCC unroll 16
-    for (int j = 0; j < F::quads; ++j) {
-      const __m512i codes = quad_codes<BITS, GROUP, AFFINE>(low, planes, j);
+    __m512 mins = _mm512_setzero_ps();
+    if constexpr (AFFINE) mins = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 32)));
+    __m512i codes[F::quads];
 #pragma GCC unroll 8
-      for (int r = 0; r < ROWS; ++r) {
-        int32_t quad;
-        std::memcpy(&quad, x + (j * ROWS + r) * 4, 4);
-        sum[r] = _mm512_dpbusd_epi32(sum[r], codes, _mm512_set1_epi32(quad));
-      }
-    }
+    for (int j = 0; j < F::quads; ++j) codes[j] = quad_codes<BITS, GROUP, AFFINE>(low, planes, j);
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) {
-      const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(x_scales[r]));
-      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r]), step, total[r]);
-    }
-    if constexpr (AFFINE) {
-      const __m512 mins = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 32)));
-      for (int r = 0; r < ROWS; ++r) {
-        const float x_sum = static_cast<float>(x_sums[r]) * x_scales[r];
-        total[r] = _mm512_fmadd_ps(_mm512_set1_ps(x_sum), mins, total[r]);
+      __m512i sum = AFFINE || PASSES == 2 ? _mm512_setzero_si512() : _mm512_set1_epi32(x_sums[r]);
+#pragma GCC unroll 8
+      for (int j = 0; j < F::quads; ++j) sum = _mm512_dpbusd_epi32(sum, codes[j], broadcast4(high + (j * ROWS + r) * 4));
+      if constexpr (PASSES == 2) {
+        sum = _mm512_slli_epi32(sum, 8);
+        if constexpr (!AFFINE) sum = _mm512_add_epi32(sum, _mm512_set1_epi32(x_sums[r]));
+#pragma GCC unroll 8
+        for (int j = 0; j < F::quads; ++j)
+          sum = _mm512_dpbusd_epi32(sum, codes[j], broadcast4(low_codes + (j * ROWS + r) * 4));
       }
+      const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(x_scales[r]));
+      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), step, total[r]);
+      if constexpr (AFFINE)
+        total[r] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32(x_sums[r])), mins, total[r]);
     }
     group += F::group_bytes;
-    x += GROUP * ROWS;
+    high += GROUP * ROWS;
+    if constexpr (PASSES == 2) low_codes += GROUP * ROWS;
     x_sums += ROWS;
     x_scales += ROWS;
   }
   const int64_t first = tile * kTile;
-  const auto lanes = static_cast<__mmask16>((1u << std::min<int64_t>(kTile, p.out - first)) - 1);
+  const auto lanes = static_cast<__mmask16>((1u << std::min<int64_t>(kTile, p.matrix.out - first)) - 1);
   const __m512 bias = p.bias ? _mm512_maskz_loadu_ps(lanes, p.bias + first) : _mm512_setzero_ps();
-  for (int r = 0; r < ROWS; ++r)
-    _mm512_mask_storeu_ps(p.y + (row + r) * p.y_stride + first, lanes, _mm512_add_ps(total[r], bias));
+#pragma GCC unroll 16
+  for (int r = 0; r < ROWS; ++r) {
+    float* y = p.y + (row + r) * p.y_stride + first;
+    __m512 result = _mm512_add_ps(total[r], bias);
+    if (p.add) result = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), result);
+    _mm512_mask_storeu_ps(y, lanes, result);
+  }
+}
+
+using TileRows = void (*)(const Product&, int64_t tile, int64_t row);
+
+template <int BITS, int GROUP, bool AFFINE, int PASSES, std::size_t... I>
+constexpr std::array<TileRows, kBlockRows> by_rows(std::index_sequence<I...>) {
+  return {tile_rows_avx512<BITS, GROUP, AFFINE, PASSES, I + 1>...};
+}
+
+template <int BITS, int GROUP, bool AFFINE, int PASSES>
+void tile_avx512(const Product& p, int64_t tile) {
+  static constexpr auto table = by_rows<BITS, GROUP, AFFINE, PASSES>(std::make_index_sequence<kBlockRows>());
+  for (int64_t row = 0; row < p.n; row += kBlockRows)
+    table[static_cast<std::size_t>(std::min<int64_t>(kBlockRows, p.n - row) - 1)](p, tile, row);
 }
 
 // The same arithmetic without AVX512-VNNI: slower, kept so that every x86 machine gets the same format.
 template <int BITS, int GROUP, bool AFFINE>
-__attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Problem& p, int64_t tile, int64_t row) {
+__attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Product& p, int64_t tile, int64_t row) {
   using F = Format<BITS, GROUP, AFFINE>;
   const int64_t groups = p.in / GROUP;
-  const int64_t block = row / kMaxRows * kMaxRows, rows = std::min<int64_t>(kMaxRows, p.n - block), lane = row - block;
-  const uint8_t* group = p.weight + tile * groups * F::group_bytes;
+  const int64_t block = row / kBlockRows * kBlockRows, rows = std::min<int64_t>(kBlockRows, p.n - block);
+  const int64_t lane = row - block;
+  const uint8_t* group = p.matrix.packed + tile * groups * F::group_bytes;
   float total[kTile] = {};
   for (int64_t g = 0; g < groups; ++g, group += F::group_bytes) {
-    const int8_t* x = p.x + block * p.in + (g * F::quads * rows + lane) * 4;
-    const int32_t x_sum = p.x_sums[block * groups + g * rows + lane];
-    const float x_scale = p.x_scales[block * groups + g * rows + lane];
+    const int64_t at = block * p.in + (g * F::quads * rows + lane) * 4;
+    const int32_t x_sum = p.x.sums[block * groups + g * rows + lane];
+    const float x_scale = p.x.scales[block * groups + g * rows + lane];
     const uint8_t* low = group + F::header;
     const uint8_t* planes = low + F::low_bytes;
     int32_t sum[kTile];
-    for (int& start : sum) start = AFFINE ? 0 : x_sum;
+    for (int32_t& start : sum) start = AFFINE ? 0 : x_sum;
     for (int j = 0; j < F::quads; ++j) {
+      int32_t x[4];
+      for (int k = 0; k < 4; ++k) {
+        x[k] = p.x.high[at + j * rows * 4 + k];
+        if (p.x.low) x[k] = x[k] * 256 + p.x.low[at + j * rows * 4 + k];
+      }
       for (int i = 0; i < 64; ++i) {
-        int code;
+        int32_t code;
         if constexpr (BITS == 8) {
           code = low[j * 64 + i];
         } else {
@@ -142,82 +167,124 @@ __attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Problem& p, in
           for (int plane = 0; plane < F::planes; ++plane)
             code += ((planes[plane * F::plane_bytes + j * 8 + i / 8] >> (i % 8)) & 1) << (4 + plane);
         }
-        sum[i / 4] += code * x[j * rows * 4 + i % 4];
+        sum[i / 4] += code * x[i % 4];
       }
     }
-    float scales[kTile], mins[kTile] = {};
+    float scales[kTile], mins[kTile] = {}, x_mean = 0;
     const auto* halves = reinterpret_cast<const __m128i*>(group);
     for (int h = 0; h < 2; ++h) _mm256_storeu_ps(scales + 8 * h, _mm256_cvtph_ps(_mm_loadu_si128(halves + h)));
-    if constexpr (AFFINE)
+    if constexpr (AFFINE) {
       for (int h = 0; h < 2; ++h) _mm256_storeu_ps(mins + 8 * h, _mm256_cvtph_ps(_mm_loadu_si128(halves + 2 + h)));
+      std::memcpy(&x_mean, &x_sum, 4);
+    }
     for (int i = 0; i < kTile; ++i) {
       total[i] = std::fma(static_cast<float>(sum[i]), scales[i] * x_scale, total[i]);
-      if constexpr (AFFINE) total[i] = std::fma(static_cast<float>(x_sum) * x_scale, mins[i], total[i]);
+      if constexpr (AFFINE) total[i] = std::fma(x_mean, mins[i], total[i]);
     }
   }
   const int64_t first = tile * kTile;
-  for (int64_t i = 0; i < std::min<int64_t>(kTile, p.out - first); ++i)
-    p.y[row * p.y_stride + first + i] = total[i] + (p.bias ? p.bias[first + i] : 0.0f);
-}
-
-template <int BITS, int GROUP, bool AFFINE>
-void tile_avx512(const Problem& p, int64_t tile) {
-  int64_t row = 0;
-  for (; row + kMaxRows <= p.n; row += kMaxRows) tile_rows_avx512<BITS, GROUP, AFFINE, kMaxRows>(p, tile, row);
-  switch (p.n - row) {
-    case 7: return tile_rows_avx512<BITS, GROUP, AFFINE, 7>(p, tile, row);
-    case 6: return tile_rows_avx512<BITS, GROUP, AFFINE, 6>(p, tile, row);
-    case 5: return tile_rows_avx512<BITS, GROUP, AFFINE, 5>(p, tile, row);
-    case 4: return tile_rows_avx512<BITS, GROUP, AFFINE, 4>(p, tile, row);
-    case 3: return tile_rows_avx512<BITS, GROUP, AFFINE, 3>(p, tile, row);
-    case 2: return tile_rows_avx512<BITS, GROUP, AFFINE, 2>(p, tile, row);
-    case 1: return tile_rows_avx512<BITS, GROUP, AFFINE, 1>(p, tile, row);
-    default: return;
+  for (int64_t i = 0; i < std::min<int64_t>(kTile, p.matrix.out - first); ++i) {
+    float& y = p.y[row * p.y_stride + first + i];
+    const float result = total[i] + (p.bias ? p.bias[first + i] : 0.0f);
+    y = p.add ? y + result : result;
   }
 }
 
 template <int BITS, int GROUP, bool AFFINE>
-void tile_avx2(const Problem& p, int64_t tile) {
-  for (int64_t row = 0; row < p.n; ++row) tile_row_avx2<BITS, GROUP, AFFINE>(p, tile, row);
+void tile_of(const Product& p, int64_t tile, Isa isa) {
+  if (isa != kAvx512Vnni) {
+    for (int64_t row = 0; row < p.n; ++row) tile_row_avx2<BITS, GROUP, AFFINE>(p, tile, row);
+  } else if (p.x.low) {
+    tile_avx512<BITS, GROUP, AFFINE, 2>(p, tile);
+  } else {
+    tile_avx512<BITS, GROUP, AFFINE, 1>(p, tile);
+  }
 }
 
-enum Isa : int { kUnsupported = 0, kAvx2 = 1, kAvx512Vnni = 2 };
+// What rounding to 8 bits leaves over, in 1/256 of a step.
+inline int32_t low_code(float scaled, int32_t high) {
+  const float rest = std::nearbyintf((scaled - static_cast<float>(high)) * 256.0f);
+  return static_cast<int32_t>(std::min(127.0f, std::max(-128.0f, rest)));
+}
 
-template <int BITS, int GROUP, bool AFFINE>
-void run(const Problem& p, Isa isa, int threads) {
-  const int64_t tiles = (p.out + kTile - 1) / kTile;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    if (isa == kAvx512Vnni) {
-      tile_avx512<BITS, GROUP, AFFINE>(p, tile);
-    } else {
-      tile_avx2<BITS, GROUP, AFFINE>(p, tile);
+struct Group {
+  int8_t* high;  // of the first quad; the next one is `stride` bytes on
+  int8_t* low;
+  int64_t stride;
+  int32_t sum;  // of all codes, 16-bit ones with `low`
+};
+
+void round_group(const float* x, int size, float inverse, Group& out) {
+  for (int i = 0; i < size; ++i) {
+    const float scaled = x[i] * inverse;
+    const auto code = static_cast<int32_t>(std::nearbyintf(scaled));
+    const int64_t at = i / 4 * out.stride + i % 4;
+    out.high[at] = static_cast<int8_t>(code);
+    out.sum += code * (out.low ? 256 : 1);
+    if (out.low) {
+      const int32_t rest = low_code(scaled, code);
+      out.low[at] = static_cast<int8_t>(rest);
+      out.sum += rest;
     }
   }
 }
 
-// One scale per group of a row: its largest magnitude becomes 127. A sum serves the offset or the minimum of a code.
-// Rounding per group and not per row: a few activations of this model family are 100 times the others. What rounding
-// leaves over goes to `residual` (or nowhere when null).
-void quantize_row(const float* x, int64_t n, int64_t in, int64_t row, int group, int offset, int8_t* codes, int32_t* sums,
-                  float* scales, float* residual) {
-  const int64_t block = row / kMaxRows * kMaxRows, rows = std::min<int64_t>(kMaxRows, n - block), lane = row - block;
-  const int64_t groups = in / group;
-  codes += block * in + lane * 4;
-  for (int64_t g = 0; g < groups; ++g, x += group) {
-    float peak = 0;
-    for (int i = 0; i < group; ++i) peak = std::max(peak, std::fabs(x[i]));
-    const float inverse = peak > 0 ? 127.0f / peak : 0.0f, scale = peak / 127.0f;
-    int32_t sum = 0;
-    for (int i = 0; i < group; i += 4, codes += rows * 4)
-      for (int k = 0; k < 4; ++k) {
-        codes[k] = static_cast<int8_t>(std::nearbyintf(x[i + k] * inverse));
-        sum += codes[k];
-        if (residual) *residual++ = x[i + k] - static_cast<float>(codes[k]) * scale;
-      }
-    sums[block * groups + g * rows + lane] = sum * -offset;
-    scales[block * groups + g * rows + lane] = scale;
+AVX512_VNNI inline void store_quads(__m512i codes, int8_t* out, int64_t stride) {
+  alignas(16) int32_t quads[4];
+  _mm_store_si128(reinterpret_cast<__m128i*>(quads), _mm512_cvtepi32_epi8(codes));
+  for (int j = 0; j < 4; ++j) std::memcpy(out + j * stride, &quads[j], 4);
+}
+
+AVX512_VNNI void round_group_avx512(const float* x, int size, float inverse, Group& out) {
+  __m512i sums = _mm512_setzero_si512();
+  for (int i = 0; i < size; i += 16) {
+    const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(inverse));
+    const __m512i codes = _mm512_cvtps_epi32(scaled);
+    store_quads(codes, out.high + i / 4 * out.stride, out.stride);
+    if (out.low) {
+      const __m512 rest = _mm512_mul_ps(_mm512_sub_ps(scaled, _mm512_cvtepi32_ps(codes)), _mm512_set1_ps(256.0f));
+      const __m512i low = _mm512_min_epi32(_mm512_cvtps_epi32(rest), _mm512_set1_epi32(127));
+      store_quads(low, out.low + i / 4 * out.stride, out.stride);
+      sums = _mm512_add_epi32(sums, _mm512_add_epi32(_mm512_slli_epi32(codes, 8), low));
+    } else {
+      sums = _mm512_add_epi32(sums, codes);
+    }
   }
+  out.sum = _mm512_reduce_add_epi32(sums);
+}
+
+AVX512_VNNI float peak_avx512(const float* x, int size) {
+  __m512 peak = _mm512_setzero_ps();
+  for (int i = 0; i < size; i += 16) peak = _mm512_max_ps(peak, _mm512_abs_ps(_mm512_loadu_ps(x + i)));
+  return _mm512_reduce_max_ps(peak);
+}
+
+float peak_of(const float* x, int size) {
+  float peak = 0;
+  for (int i = 0; i < size; ++i) peak = std::max(peak, std::fabs(x[i]));
+  return peak;
+}
+
+AVX512_VNNI float tile_peak_avx512(const float* y) { return _mm512_reduce_max_ps(_mm512_loadu_ps(y)); }
+
+// The `kTopTiles` tiles of a row of y with the largest outputs, or all of them; their number.
+int64_t top_tiles(const float* y, int64_t out, Isa isa, int64_t* tiles) {
+  float peaks[kTopTiles];
+  int64_t count = 0;
+  for (int64_t first = 0; first < out; first += kTile) {
+    float peak = y[first];
+    if (isa == kAvx512Vnni && first + kTile <= out) {
+      peak = tile_peak_avx512(y + first);
+    } else {
+      for (int64_t i = first; i < std::min(out, first + kTile); ++i) peak = std::max(peak, y[i]);
+    }
+    if (count == kTopTiles && !(peak > peaks[count - 1])) continue;
+    int64_t at = count < kTopTiles ? count++ : count - 1;
+    for (; at > 0 && peak > peaks[at - 1]; --at) peaks[at] = peaks[at - 1], tiles[at] = tiles[at - 1];
+    peaks[at] = peak;
+    tiles[at] = first / kTile;
+  }
+  return count;
 }
 
 // w[i] of one output, in fp32: an embedding lookup touches only the tiles of its ids.
@@ -246,7 +313,8 @@ __attribute__((target("f16c"))) void dequantize_row(const uint8_t* weight, int64
 }
 
 Isa detect() {
-  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq"))
     return kAvx512Vnni;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kAvx2;
   return kUnsupported;
@@ -254,30 +322,82 @@ Isa detect() {
 
 }  // namespace
 
+bool has_format(const Matrix& m) {
+  if (m.affine) return m.bits == 4 && m.group == 32;
+  return (m.bits == 6 && m.group == 16) || ((m.bits == 5 || m.bits == 8) && m.group == 32);
+}
+
+// One scale per group: its largest magnitude becomes 127. Per group and not per row, because a few activations of this
+// model family are 100 times the others.
+void quantize(const float* x, int64_t n, int64_t in, int64_t row, int64_t from, int64_t to, const Matrix& matrix,
+              const Activations& out, Isa isa) {
+  const int64_t block = row / kBlockRows * kBlockRows, rows = std::min<int64_t>(kBlockRows, n - block), lane = row - block;
+  const int size = static_cast<int>(matrix.group);
+  for (int64_t at = from; at < to; at += size) {
+    const int64_t codes = block * in + at * rows + lane * 4, slot = (block * in + at * rows) / size + lane;
+    const float peak = isa == kAvx512Vnni ? peak_avx512(x + at, size) : peak_of(x + at, size);
+    const float inverse = peak > 0 ? 127.0f / peak : 0.0f;
+    const float scale = peak / (out.low ? 127.0f * 256.0f : 127.0f);
+    Group group{out.high + codes, out.low ? out.low + codes : nullptr, rows * 4, 0};
+    (isa == kAvx512Vnni ? round_group_avx512 : round_group)(x + at, size, inverse, group);
+    out.scales[slot] = scale;
+    if (matrix.affine) {
+      const float mean = static_cast<float>(group.sum) * scale;
+      std::memcpy(&out.sums[slot], &mean, 4);
+    } else {
+      out.sums[slot] = group.sum * -(1 << (matrix.bits - 1));
+    }
+  }
+}
+
+void run_tile(const Product& p, int64_t tile, Isa isa) {
+  if (p.matrix.affine) return tile_of<4, 32, true>(p, tile, isa);
+  switch (p.matrix.bits) {
+    case 5: return tile_of<5, 32, false>(p, tile, isa);
+    case 6: return tile_of<6, 16, false>(p, tile, isa);
+    default: return tile_of<8, 32, false>(p, tile, isa);
+  }
+}
+
 extern "C" {
 
 int holefill_isa() { return detect(); }
 
-// x [n, in] float; codes [r, in], sums and scales [r, in / group] are the caller's scratch, y [r, y_stride]. r is n, or 2n
-// with `residuals` [n, in]: then row n + i of y is the product with what the rounding of row i left over. 0 on success.
+// x [n, in] → y [n, y_stride], out of them written. high [n, in], low (like high, or null: 8 bits), sums and scales
+// [n, in / group] are the caller's scratch. 0 on success.
 int holefill_grouped_linear(const float* x, int64_t n, int64_t in, const uint8_t* weight, int64_t out, const float* bias,
-                            int bits, int group, int affine, int8_t* codes, int32_t* sums, float* scales, float* residuals,
+                            int bits, int group, int affine, int8_t* high, int8_t* low, int32_t* sums, float* scales,
                             float* y, int64_t y_stride, int isa, int threads) {
-  const int offset = affine ? -1 : 1 << (bits - 1);
-  const int64_t rows = residuals ? 2 * n : n;
+  const Product p{{weight, out, bits, group, affine}, {high, low, sums, scales}, bias, y, n, in, y_stride, false};
+  const Isa chosen = static_cast<Isa>(isa);
+  if (!has_format(p.matrix)) return 1;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < n; ++row) quantize(x + row * in, n, in, row, 0, in, p.matrix, p.x, chosen);
+#pragma omp for schedule(static)
+    for (int64_t tile = 0; tile < p.matrix.tiles(); ++tile) run_tile(p, tile, chosen);
+  }
+  return 0;
+}
+
+// Computes the 32 tiles of each row of y that hold its largest values again, with activations of 16 bits. Scratch as above.
+int holefill_refine_top(const float* x, int64_t n, int64_t in, const uint8_t* weight, int64_t out, const float* bias,
+                        int bits, int group, int affine, int8_t* high, int8_t* low, int32_t* sums, float* scales, float* y,
+                        int64_t y_stride, int isa, int threads) {
+  const Matrix matrix{weight, out, bits, group, affine};
+  const Isa chosen = static_cast<Isa>(isa);
+  if (!has_format(matrix)) return 1;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && n > 1)
   for (int64_t row = 0; row < n; ++row) {
-    float* residual = residuals ? residuals + row * in : nullptr;
-    quantize_row(x + row * in, rows, in, row, group, offset, codes, sums, scales, residual);
-    if (residual) quantize_row(residual, rows, in, n + row, group, offset, codes, sums, scales, nullptr);
+    const int64_t codes = row * in, slot = row * (in / group);
+    const Activations own{high + codes, low + codes, sums + slot, scales + slot};
+    const Product p{matrix, own, bias, y + row * y_stride, 1, in, y_stride, false};
+    quantize(x + row * in, 1, in, 0, 0, in, matrix, own, chosen);
+    int64_t tiles[kTopTiles];
+    const int64_t count = top_tiles(p.y, out, chosen, tiles);
+    for (int64_t i = 0; i < count; ++i) run_tile(p, tiles[i], chosen);
   }
-  const Problem p{codes, sums, scales, weight, bias, y, rows, in, out, y_stride};
-  const Isa chosen = static_cast<Isa>(isa);
-  if (bits == 4 && group == 32 && affine) run<4, 32, true>(p, chosen, threads);
-  else if (bits == 5 && group == 32 && !affine) run<5, 32, false>(p, chosen, threads);
-  else if (bits == 6 && group == 16 && !affine) run<6, 16, false>(p, chosen, threads);
-  else if (bits == 8 && group == 32 && !affine) run<8, 32, false>(p, chosen, threads);
-  else return 1;
   return 0;
 }
 

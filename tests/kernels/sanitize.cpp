@@ -1,35 +1,73 @@
 // Every format over awkward sizes, with exactly sized heap buffers: AddressSanitizer and UBSan must stay silent.
-#include <cstdint>
+#include "layers.h"
+
 extern "C" {
 int holefill_isa();
 int holefill_grouped_linear(const float*, int64_t, int64_t, const uint8_t*, int64_t, const float*, int, int, int, int8_t*,
-                            int32_t*, float*, float*, float*, int64_t, int, int);
+                            int8_t*, int32_t*, float*, float*, int64_t, int, int);
+int holefill_refine_top(const float*, int64_t, int64_t, const uint8_t*, int64_t, const float*, int, int, int, int8_t*,
+                        int8_t*, int32_t*, float*, float*, int64_t, int, int);
 int holefill_grouped_rows(const int64_t*, int64_t, int64_t, const uint8_t*, int, int, int, float*);
 int holefill_attention_supported();
 int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const uint8_t*, float*, int64_t,
-                           int64_t, int64_t, int64_t, int64_t, float, int);
+                       int64_t, int64_t, int64_t, int64_t, float, int);
 }
 
 #include <cstdio>
 #include <vector>
 
+namespace {
+
+std::vector<uint8_t> weight_of(int64_t out, int64_t in, int64_t bits, int64_t group, bool affine) {
+  const int64_t groups = in / group, tiles = (out + 15) / 16, quads = group / 4;
+  const int64_t low = bits == 8 ? quads * 64 : quads / 2 * 64, planes = bits == 8 ? 0 : bits - 4;
+  return std::vector<uint8_t>(tiles * groups * (32 * (1 + affine) + low + planes * quads * 8), 0x11);
+}
+
+// Two layers with products of two formats, causal and as a tree, written to the last rows of the cache.
+int layers(int64_t n, int64_t dim, bool tree) {
+  const int64_t hidden = 64, heads = 4, kv_heads = 2, inner = 544, length = 3, capacity = length + n;
+  const int64_t q = heads * dim, kv = kv_heads * dim;
+  const std::vector<uint8_t> first = weight_of(q + kv, hidden, 5, 32, false), second = weight_of(kv, hidden, 8, 32, false);
+  const std::vector<uint8_t> o = weight_of(hidden, q, 5, 32, false), gate_up = weight_of(2 * inner, hidden, 4, 32, true);
+  const std::vector<uint8_t> down = weight_of(hidden, inner, 6, 16, false);
+  const std::vector<float> bias(q + 2 * kv, 0.1f), norm(hidden, 1.0f), table(n * dim, 0.5f);
+  const Layer layer{{{{first.data(), q + kv, 5, 32, 0}, {second.data(), kv, 8, 32, 0}}, 2, hidden, bias.data(), 1},
+                    {{{o.data(), hidden, 5, 32, 0}}, 1, q, nullptr, 1},
+                    {{{gate_up.data(), 2 * inner, 4, 32, 1}}, 1, hidden, nullptr, 0},
+                    {{{down.data(), hidden, 6, 16, 0}}, 1, inner, nullptr, 0},
+                    norm.data(), norm.data()};
+  const std::vector<Layer> all(2, layer);
+  std::vector<float> x(n * hidden, 0.3f), keys(2 * kv_heads * capacity * dim, 0.1f), values = keys;
+  std::vector<uint8_t> mask(n * n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = i + 1; j < n; ++j) mask[i * n + j] = 1;
+  const Shape shape{2, hidden, heads, kv_heads, dim, 1e-6};
+  const Call call{x.data(), table.data(), table.data(), keys.data(), values.data(), tree ? mask.data() : nullptr,
+                  n, length, capacity};
+  return holefill_layers(&shape, all.data(), &call, 2);
+}
+
+}  // namespace
+
 int main() {
   struct Case { int bits, group, affine; };
   const Case cases[] = {{4, 32, 1}, {5, 32, 0}, {6, 16, 0}, {8, 32, 0}};
   for (const Case& c : cases)
-    for (int64_t out : {1, 16, 37})
-      for (int64_t n : {0, 1, 7, 9})
+    for (int64_t out : {1, 16, 37, 700})
+      for (int64_t n : {0, 1, 7, 16, 19})
         for (int isa = 1; isa <= holefill_isa(); ++isa) {
-          const int64_t in = 96, groups = in / c.group, tiles = (out + 15) / 16, quads = c.group / 4;
-          const int64_t low = c.bits == 8 ? quads * 64 : quads / 2 * 64, planes = c.bits == 8 ? 0 : c.bits - 4;
-          std::vector<uint8_t> weight(tiles * groups * (32 * (1 + c.affine) + low + planes * quads * 8), 0x11);
-          std::vector<float> x(n * in, 0.5f), bias(out, 1.0f), y(2 * n * out), scales(2 * n * groups), rows(in);
-          std::vector<float> residuals(n * in);
-          std::vector<int8_t> codes(2 * n * in);
-          std::vector<int32_t> sums(2 * n * groups);
-          const int status = holefill_grouped_linear(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group,
-                                                     c.affine, codes.data(), sums.data(), scales.data(), residuals.data(), y.data(), out,
-                                                     isa, 2);
+          const int64_t in = 96, groups = in / c.group;
+          const std::vector<uint8_t> weight = weight_of(out, in, c.bits, c.group, c.affine);
+          std::vector<float> x(n * in, 0.5f), bias(out, 1.0f), y(n * out), scales(n * groups), rows(in);
+          std::vector<int8_t> high(n * in), low(n * in);
+          std::vector<int32_t> sums(n * groups);
+          int status = 0;
+          for (int8_t* rest : {static_cast<int8_t*>(nullptr), low.data()})
+            status |= holefill_grouped_linear(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group, c.affine,
+                                              high.data(), rest, sums.data(), scales.data(), y.data(), out, isa, 2);
+          status |= holefill_refine_top(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group, c.affine,
+                                        high.data(), low.data(), sums.data(), scales.data(), y.data(), out, isa, 2);
           const int64_t last = out - 1;
           if (status || holefill_grouped_rows(&last, 1, in, weight.data(), c.bits, c.group, c.affine, rows.data()))
             return std::fprintf(stderr, "no kernel for %d bits\n", c.bits), 1;
@@ -47,5 +85,10 @@ int main() {
                                      n, heads, kv_heads, total, dim, 0.125f, 2))
             return std::fprintf(stderr, "no attention for heads of %d\n", static_cast<int>(dim)), 1;
         }
+  if (holefill_isa() == kAvx512Vnni)
+    for (int64_t dim : {32, 80})
+      for (int64_t n : {1, 5, 17})
+        for (bool tree : {false, true})
+          if (layers(n, dim, tree)) return std::fprintf(stderr, "no layers for heads of %d\n", static_cast<int>(dim)), 1;
   return 0;
 }

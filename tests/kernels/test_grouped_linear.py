@@ -15,6 +15,7 @@ from holefill.kernels.grouped_linear import (
     pack,
     quantize_groups,
     reference,
+    refine_top,
     stack,
     stacked_linear,
     unpack,
@@ -162,3 +163,23 @@ def test_wrong_input_raises() -> None:
 
 def test_no_rows_is_no_work() -> None:
     assert grouped_linear(torch.zeros(0, 64), make(8, 32, False, 20, 64)).shape == (0, 20)
+
+
+@formats
+@isas
+@pytest.mark.parametrize("n", [1, 3])
+def test_refined_outputs_are_the_largest_ones(bits: int, group: int, affine: bool, isa: int, n: int) -> None:
+    require(isa)
+    weight = make(bits, group, affine, 700, 96)  # 44 tiles
+    x, bias = torch.randn(n, 96, generator=torch.Generator().manual_seed(3)), torch.randn(700)
+    plain = grouped_linear(x, weight, bias, isa=isa)
+    exact = grouped_linear(x, weight, bias, precise=True, isa=isa)
+    refined = plain.clone()
+    refine_top(x, weight, refined, bias, isa=isa)
+    for row in range(n):
+        peaks = torch.nn.functional.pad(plain[row], (0, 4), value=float("-inf")).view(-1, 16).amax(dim=1)
+        chosen = torch.zeros(44, dtype=torch.bool).index_fill(0, peaks.topk(32).indices, True)
+        outputs = chosen.repeat_interleave(16)[:700]
+        assert torch.equal(refined[row], torch.where(outputs, exact[row], plain[row]))
+        assert not torch.equal(exact[row], plain[row])
+        assert torch.equal(refined[row].argmax(), exact[row].argmax())

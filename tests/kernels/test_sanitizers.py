@@ -20,7 +20,9 @@ def test_sanitizers_are_clean(tmp_path: Path) -> None:
     native = sorted(Path(library.__file__).parent.glob("native/*.cpp"))
     flags = ["-O1", "-g", "-std=c++17", "-fopenmp", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     subprocess.run(
-        [compiler, *flags, "-Wno-maybe-uninitialized", "-o", program, source, *native], check=True, timeout=300
+        [compiler, *flags, "-Wno-maybe-uninitialized", f"-I{native[0].parent}", "-o", program, source, *native],
+        check=True,
+        timeout=300,
     )
     done = subprocess.run([program], check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

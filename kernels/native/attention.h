@@ -1,0 +1,22 @@
+// Attention as the fused layers use it: independent tasks of up to eight (row, head) pairs of one KV head.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+struct Attention {
+  const float* q;         // [n, heads, dim], row stride q_stride
+  const float* keys;      // [kv_heads, total, dim], head stride kv_stride; the last n rows are the new ones
+  const float* values;    // like keys
+  const uint8_t* hidden;  // [n, n], nonzero = row i does not see new row j; null = causal
+  float* out;             // [n, heads, dim]
+  int64_t n, heads, kv_heads, total, q_stride, kv_stride, dim;
+  float scale;
+};
+
+bool attention_supports(int64_t dim);
+
+int64_t attention_tasks(const Attention& problem);
+
+// `scores` is the thread's scratch, grown as needed.
+void run_attention_task(const Attention& problem, int64_t task, std::vector<float>& scores);

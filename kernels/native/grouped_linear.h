@@ -1,0 +1,45 @@
+// Group-quantised products, as the fused layers use them: quantise rows, then run tiles of 16 outputs.
+#pragma once
+
+#include <cstdint>
+
+enum Isa : int { kUnsupported = 0, kAvx2 = 1, kAvx512Vnni = 2 };
+
+constexpr int kTile = 16;
+constexpr int kBlockRows = 16;
+
+// One matrix in the layout of kernels/grouped_linear.py.
+struct Matrix {
+  const uint8_t* packed;  // [tiles][groups][group bytes]
+  int64_t out;
+  int64_t bits, group, affine;
+
+  int64_t tiles() const { return (out + kTile - 1) / kTile; }
+};
+
+// Rounded rows. They lie in blocks of up to 16 rows, the rows of a block interleaved: codes [in / 4][rows][4], the rest
+// [in / group][rows]. A row is scale · high, or with `low` scale · (256 · high + low): 16 bits.
+struct Activations {
+  int8_t* high;   // [n · in]
+  int8_t* low;    // [n · in], null for 8 bits
+  int32_t* sums;  // [n · in / group] of a group's codes: times −offset, or for affine formats the bits of float sum · scale
+  float* scales;  // [n · in / group]
+};
+
+// y[row][o] = bias + Σ w x, or y + that where `add`. `y` points at the first output of the matrix.
+struct Product {
+  Matrix matrix;
+  Activations x;
+  const float* bias;  // [out] or null
+  float* y;
+  int64_t n, in, y_stride;
+  bool add;
+};
+
+bool has_format(const Matrix& matrix);
+
+// Row `row` of n, inputs [from, to): multiples of the group. `x` is that row.
+void quantize(const float* x, int64_t n, int64_t in, int64_t row, int64_t from, int64_t to, const Matrix& matrix,
+              const Activations& out, Isa isa);
+
+void run_tile(const Product& product, int64_t tile, Isa isa);

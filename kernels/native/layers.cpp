@@ -1,0 +1,206 @@
+// All layers of a decoder in one call: norm → qkv → rope → cache → attention → o → norm → gate, up → SwiGLU → down.
+//
+// One team of threads lives through the whole forward, and what lies between two products (norms, rope, SwiGLU, rounding
+// to int8) runs in its place: as torch operations that glue was a fifth of a one-token step. The rows of a forward do not
+// know of each other: products and attention are row-invariant, the rest works row by row.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "attention.h"
+#include "layers.h"
+#include "simd.h"
+
+namespace {
+
+constexpr int64_t kSegment = 512;  // inputs of a task between products: a multiple of every group
+constexpr int64_t kSmallestGroup = 16;
+
+template <typename T>
+std::unique_ptr<T[]> buffer(int64_t size) {
+  return std::unique_ptr<T[]>(new T[static_cast<std::size_t>(size)]);
+}
+
+// The rounded inputs of one product at a time, one set for each part: formats differ in groups and offsets.
+class Rounded {
+ public:
+  Rounded(int64_t n, int64_t widest) : n_(n) {
+    for (int i = 0; i < kParts; ++i) {
+      high_[i] = buffer<int8_t>(n * widest);
+      low_[i] = buffer<int8_t>(n * widest);
+      sums_[i] = buffer<int32_t>(n * widest / kSmallestGroup);
+      scales_[i] = buffer<float>(n * widest / kSmallestGroup);
+    }
+  }
+
+  Activations of(const Linear& linear, int64_t part) const {
+    return {high_[part].get(), linear.precise ? low_[part].get() : nullptr, sums_[part].get(), scales_[part].get()};
+  }
+
+  // Inputs [from, to) of a row.
+  void round(const Linear& linear, const float* x, int64_t row, int64_t from, int64_t to) const {
+    for (int64_t part = 0; part < linear.count; ++part)
+      quantize(x, n_, linear.in, row, from, to, linear.parts[part], of(linear, part), kAvx512Vnni);
+  }
+
+  // y (+)= linear(x) by the whole team; ends in a barrier.
+  void multiply(const Linear& linear, float* y, bool add) const {
+    const int64_t stride = linear.out();
+    int64_t tiles = 0;
+    for (int64_t part = 0; part < linear.count; ++part) tiles += linear.parts[part].tiles();
+#pragma omp for schedule(static)
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      int64_t part = 0, first = 0, local = tile;
+      for (; local >= linear.parts[part].tiles(); ++part) {
+        local -= linear.parts[part].tiles();
+        first += linear.parts[part].out;
+      }
+      const float* bias = linear.bias ? linear.bias + first : nullptr;
+      run_tile({linear.parts[part], of(linear, part), bias, y + first, n_, linear.in, stride, add}, local, kAvx512Vnni);
+    }
+  }
+
+ private:
+  int64_t n_;
+  std::unique_ptr<int8_t[]> high_[kParts], low_[kParts];
+  std::unique_ptr<int32_t[]> sums_[kParts];
+  std::unique_ptr<float[]> scales_[kParts];
+};
+
+AVX512 void rms_norm(const float* x, const float* weight, int64_t size, float eps, float* out) {
+  __m512 squares = _mm512_setzero_ps();
+  for (int64_t i = 0; i < size; i += 16) {
+    const __m512 v = _mm512_loadu_ps(x + i);
+    squares = _mm512_fmadd_ps(v, v, squares);
+  }
+  const float mean = _mm512_reduce_add_ps(squares) / static_cast<float>(size);
+  const __m512 scale = _mm512_set1_ps(1.0f / std::sqrt(mean + eps));
+  for (int64_t i = 0; i < size; i += 16)
+    _mm512_storeu_ps(out + i, _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), scale), _mm512_loadu_ps(weight + i)));
+}
+
+// gate · sigmoid(gate) · up over [0, size), a multiple of 16, into gate.
+AVX512 void swiglu(float* gate, const float* up, int64_t size) {
+  const __m512 one = _mm512_set1_ps(1.0f);
+  for (int64_t i = 0; i < size; i += 16) {
+    const __m512 g = _mm512_loadu_ps(gate + i);
+    const __m512 e = exp_nonpositive(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_abs_ps(g)));
+    const __mmask16 negative = _mm512_cmp_ps_mask(g, _mm512_setzero_ps(), _CMP_LT_OQ);
+    const __m512 sigmoid = _mm512_div_ps(_mm512_mask_mov_ps(one, negative, e), _mm512_add_ps(one, e));
+    _mm512_storeu_ps(gate + i, _mm512_mul_ps(_mm512_mul_ps(g, sigmoid), _mm512_loadu_ps(up + i)));
+  }
+}
+
+void rotate(const float* x, const float* cos, const float* sin, int64_t dim, float* out) {
+  const int64_t half = dim / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = x[i], b = x[i + half];
+    out[i] = a * cos[i] + b * sin[i];
+    out[i + half] = b * cos[i + half] + a * sin[i + half];
+  }
+}
+
+class Forward {
+ public:
+  Forward(const Shape& shape, const Layer* layers, const Call& call)
+      : shape_(shape), layers_(layers), call_(call), qkv_width_((shape.heads + 2 * shape.kv_heads) * shape.dim),
+        inner_(layers[0].down.in), rounded_(call.n, std::max({shape.hidden, shape.heads * shape.dim, inner_})),
+        qkv_(buffer<float>(call.n * qkv_width_)), attended_(buffer<float>(call.n * shape.heads * shape.dim)),
+        both_(buffer<float>(call.n * 2 * inner_)) {}
+
+  // By every thread of a team.
+  void run() const {
+    std::vector<float> scores, line(static_cast<std::size_t>(shape_.hidden));
+    for (int64_t index = 0; index < shape_.layers; ++index) {
+      const Layer& layer = layers_[index];
+      normalize(layer.qkv, layer.attn_norm, line.data());
+      rounded_.multiply(layer.qkv, qkv_.get(), false);
+      attend(index, scores);
+      round_attended(layer.o);
+      rounded_.multiply(layer.o, call_.x, true);
+      normalize(layer.gate_up, layer.mlp_norm, line.data());
+      rounded_.multiply(layer.gate_up, both_.get(), false);
+      activate(layer.down);
+      rounded_.multiply(layer.down, call_.x, true);
+    }
+  }
+
+ private:
+  void normalize(const Linear& next, const float* weight, float* line) const {
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < call_.n; ++row) {
+      rms_norm(call_.x + row * shape_.hidden, weight, shape_.hidden, static_cast<float>(shape_.eps), line);
+      rounded_.round(next, line, row, 0, shape_.hidden);
+    }
+  }
+
+  void attend(int64_t index, std::vector<float>& scores) const {
+    const int64_t dim = shape_.dim, turned = (shape_.heads + shape_.kv_heads) * dim, kv_stride = call_.capacity * dim;
+    float* keys = call_.keys + index * shape_.kv_heads * kv_stride;
+    float* values = call_.values + index * shape_.kv_heads * kv_stride;
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < call_.n; ++row) {
+      float* q = qkv_.get() + row * qkv_width_;
+      const float *cos = call_.cos + row * dim, *sin = call_.sin + row * dim;
+      for (int64_t head = 0; head < shape_.heads; ++head) rotate(q + head * dim, cos, sin, dim, q + head * dim);
+      for (int64_t head = 0; head < shape_.kv_heads; ++head) {
+        const int64_t place = head * kv_stride + (call_.length + row) * dim;
+        rotate(q + (shape_.heads + head) * dim, cos, sin, dim, keys + place);
+        std::memcpy(values + place, q + turned + head * dim, static_cast<std::size_t>(dim) * sizeof(float));
+      }
+    }
+    const ::Attention problem{qkv_.get(), keys, values, call_.hidden, attended_.get(), call_.n, shape_.heads,
+                              shape_.kv_heads, call_.length + call_.n, qkv_width_, kv_stride, dim,
+                              1.0f / std::sqrt(static_cast<float>(dim))};
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < attention_tasks(problem); ++task) run_attention_task(problem, task, scores);
+  }
+
+  void round_attended(const Linear& next) const {
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < call_.n; ++row)
+      rounded_.round(next, attended_.get() + row * next.in, row, 0, next.in);
+  }
+
+  void activate(const Linear& next) const {
+    const int64_t segments = (inner_ + kSegment - 1) / kSegment;
+#pragma omp for schedule(static)
+    for (int64_t task = 0; task < call_.n * segments; ++task) {
+      const int64_t row = task / segments, from = task % segments * kSegment, to = std::min(inner_, from + kSegment);
+      float* gate = both_.get() + row * 2 * inner_;
+      swiglu(gate + from, gate + inner_ + from, to - from);
+      rounded_.round(next, gate, row, from, to);
+    }
+  }
+
+  const Shape& shape_;
+  const Layer* layers_;
+  const Call& call_;
+  int64_t qkv_width_, inner_;
+  Rounded rounded_;
+  std::unique_ptr<float[]> qkv_, attended_, both_;
+};
+
+}  // namespace
+
+extern "C" {
+
+int64_t holefill_layer_bytes() { return sizeof(Layer); }
+
+int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int threads) {
+  if (!attention_supports(shape->dim)) return 1;
+  for (int64_t index = 0; index < shape->layers; ++index)
+    for (const Linear* linear : {&layers[index].qkv, &layers[index].o, &layers[index].gate_up, &layers[index].down})
+      for (int64_t part = 0; part < linear->count; ++part)
+        if (!has_format(linear->parts[part])) return 1;
+  if (call->n == 0 || shape->layers == 0) return 0;
+  const Forward forward(*shape, layers, *call);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  forward.run();
+  return 0;
+}
+
+}  // extern "C"

@@ -1,0 +1,50 @@
+// The decoder layers' call. kernels/native_layers.py declares the same fields.
+#pragma once
+
+#include <cstdint>
+
+#include "grouped_linear.h"
+
+constexpr int kParts = 3;
+
+// Matrices stacked by rows.
+struct Linear {
+  Matrix parts[kParts];
+  int64_t count, in;
+  const float* bias;  // [out] or null
+  int64_t precise;    // activations of 16 bits
+
+  int64_t out() const {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += parts[i].out;
+    return sum;
+  }
+};
+
+struct Layer {
+  Linear qkv, o, gate_up, down;
+  const float *attn_norm, *mlp_norm;  // [hidden]
+};
+
+struct Shape {
+  int64_t layers, hidden, heads, kv_heads, dim;
+  double eps;
+};
+
+struct Call {
+  float* x;                // [n, hidden], replaced by the result
+  const float *cos, *sin;  // [n, dim], the sign of the rotation folded into sin
+  float *keys, *values;    // [layer, kv_head, capacity, dim]
+  const uint8_t* hidden;   // [n, n] or null
+  int64_t n, length, capacity;
+};
+
+extern "C" {
+
+// Size of the structure, for a caller to compare with its own declaration.
+int64_t holefill_layer_bytes();
+
+// Needs AVX512-VNNI. 0 on success, 1 for a head size or a weight format without an instantiation.
+int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int threads);
+
+}  // extern "C"

@@ -1,0 +1,188 @@
+"""All layers of a decoder in one native call: what lies between two products costs no torch operation.
+
+Shapes
+    x             [n, hidden]                          float32, replaced by the result
+    cos, sin      [n, 1, dim]                          float32, the sign of the rotation folded into sin
+    keys, values  [layers, kv_heads, capacity, dim]    float32; rows length … length + n are written
+    hidden        [n, n]                               bool, [i, j]: new row i does not see new row j; None is causal
+
+The same operations as the blocks of ``model.transformer`` on the native back end, but for the order of fp32 sums in a
+norm. Rows do not know of each other, as in ``grouped_linear`` and ``native_attention``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holefill.kernels.grouped_linear import GroupedStack, kernels
+from holefill.kernels.library import library, threads
+from holefill.kernels.native_attention import supports as supports_attention
+
+AVX512_VNNI = 2
+_PARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """One layer; the memory of its tensors is used as it lies."""
+
+    attn_norm: Tensor
+    qkv: GroupedStack
+    qkv_bias: Tensor | None
+    o: GroupedStack
+    mlp_norm: Tensor
+    gate_up: GroupedStack
+    down: GroupedStack
+
+    def matrices(self) -> tuple[GroupedStack, ...]:
+        return self.qkv, self.o, self.gate_up, self.down
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    heads: int
+    kv_heads: int
+    head_dim: int
+    eps: float
+
+
+def supports(head_dim: int) -> bool:
+    """Whether this machine runs it: built, AVX512-VNNI, and attention compiled for this head size."""
+    found = kernels()
+    return found is not None and found.isa >= AVX512_VNNI and supports_attention(head_dim)
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        ("packed", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("out", "bits", "group", "affine")),
+    )
+
+
+class _Linear(ctypes.Structure):
+    _fields_ = (
+        ("parts", _Matrix * _PARTS),
+        ("count", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("bias", ctypes.c_void_p),
+        ("precise", ctypes.c_int64),
+    )
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, _Linear) for name in ("qkv", "o", "gate_up", "down")),
+        *((name, ctypes.c_void_p) for name in ("attn_norm", "mlp_norm")),
+    )
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("layers", "hidden", "heads", "kv_heads", "dim")),
+        ("eps", ctypes.c_double),
+    )
+
+
+class _Call(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("x", "cos", "sin", "keys", "values", "hidden")),
+        *((name, ctypes.c_int64) for name in ("n", "length", "capacity")),
+    )
+
+
+class NativeLayers:
+    """Raises ValueError for weights whose shapes do not fit each other; ask ``supports`` first."""
+
+    __slots__ = ("_hidden", "_shape", "_sizes", "_table", "_weights")
+
+    def __init__(self, weights: Sequence[LayerWeights], shape: LayerShape) -> None:
+        for layer in weights:
+            _check(layer, shape)
+        self._weights = tuple(weights)  # whose memory the table points into
+        self._shape, self._hidden = shape, weights[0].qkv.shape[1]
+        self._table = (_Layer * len(weights))(*(_layer(layer) for layer in weights))
+        self._sizes = _Shape(
+            *(len(weights), self._hidden, shape.heads, shape.kv_heads, shape.head_dim, shape.eps),
+        )
+
+    def __call__(
+        self, x: Tensor, tables: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, length: int, hidden: Tensor | None
+    ) -> None:
+        """Replaces x and writes the n new rows of keys and values. Raises ValueError for a wrong shape or dtype."""
+        n, dim = x.shape[0], self._shape.head_dim
+        cache = (len(self._weights), self._shape.kv_heads, keys.shape[2], dim)
+        _require("x", x, (n, self._hidden))
+        _require("keys", keys, cache)
+        _require("values", values, cache)
+        cos, sin = (table.contiguous() for table in tables)
+        for table in (cos, sin):
+            _require("cos and sin", table, (n, 1, dim))
+        if not 0 <= length <= keys.shape[2] - n:
+            raise ValueError(f"{n} rows after {length} do not fit a cache of {keys.shape[2]}")
+        if hidden is not None and (hidden.dtype != torch.bool or hidden.shape != (n, n)):
+            raise ValueError(f"hidden must be bool [{n}, {n}], not {hidden.dtype} {tuple(hidden.shape)}")
+        mask = None if hidden is None else hidden.contiguous()
+        call = _Call(
+            *(x.data_ptr(), cos.data_ptr(), sin.data_ptr(), keys.data_ptr(), values.data_ptr()),
+            *(None if mask is None else mask.data_ptr(), n, length, keys.shape[2]),
+        )
+        status = _kernel()(ctypes.byref(self._sizes), self._table, ctypes.byref(call), threads())
+        if status:
+            raise ValueError("no native layers for this head size or these weight formats")
+
+
+def _check(layer: LayerWeights, shape: LayerShape) -> None:
+    hidden, attended = layer.qkv.shape[1], shape.heads * shape.head_dim
+    inner = layer.down.shape[1]
+    wanted = (
+        (attended + 2 * shape.kv_heads * shape.head_dim, hidden),
+        (hidden, attended),
+        (2 * inner, hidden),
+        (hidden, inner),
+    )
+    found = tuple(matrix.shape for matrix in layer.matrices())
+    if found != wanted or shape.heads % shape.kv_heads:
+        raise ValueError(f"matrices {found} must be {wanted} for {shape}")
+    if any(len(matrix.parts) > _PARTS for matrix in layer.matrices()):
+        raise ValueError(f"a product has at most {_PARTS} parts")
+    _require("a norm", layer.attn_norm, (hidden,))
+    _require("a norm", layer.mlp_norm, (hidden,))
+    if layer.qkv_bias is not None:
+        _require("the bias", layer.qkv_bias, (wanted[0][0],))
+
+
+def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tensor.dtype != torch.float32 or tensor.shape != shape or not tensor.is_contiguous() or tensor.is_cuda:
+        raise ValueError(
+            f"{name} must be dense float32 {list(shape)} on the CPU, not {tensor.dtype} {tuple(tensor.shape)}"
+        )
+
+
+def _layer(layer: LayerWeights) -> _Layer:
+    bias = None if layer.qkv_bias is None else layer.qkv_bias.data_ptr()
+    return _Layer(
+        *(_linear(layer.qkv, bias, precise=True), _linear(layer.o, precise=True)),
+        *(_linear(layer.gate_up), _linear(layer.down), layer.attn_norm.data_ptr(), layer.mlp_norm.data_ptr()),
+    )
+
+
+def _linear(stack: GroupedStack, bias: int | None = None, *, precise: bool = False) -> _Linear:
+    parts = [_Matrix(part.packed.data_ptr(), part.shape[0], part.bits, part.group, part.affine) for part in stack.parts]
+    return _Linear((_Matrix * _PARTS)(*parts), len(parts), stack.shape[1], bias, precise)
+
+
+@functools.cache
+def _kernel() -> Callable[..., int]:
+    native = library()
+    if native is None:
+        raise ValueError("the native kernels are not built: reinstall with a C++ compiler")
+    native.holefill_layer_bytes.restype = ctypes.c_int64
+    assert native.holefill_layer_bytes() == ctypes.sizeof(_Layer), "native/layers.cpp declares other fields"
+    kernel: Callable[..., int] = native.holefill_layers
+    return kernel

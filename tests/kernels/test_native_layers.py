@@ -1,0 +1,176 @@
+"""All layers in one native call against the same layers made of torch operations and single kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from holefill.kernels.grouped_linear import GroupedStack, pack, quantize_groups, stack, stacked_linear
+from holefill.kernels.native_attention import native_attention
+from holefill.kernels.native_layers import LayerShape, LayerWeights, NativeLayers, supports
+
+SHAPE = LayerShape(heads=6, kv_heads=2, head_dim=32, eps=1e-6)
+HIDDEN, INNER, LAYERS, CACHED = 96, 608, 2, 21
+CACHE_STEP = 1e-4  # of 16-bit activations
+FLIPS = 2e-2  # fp32 sums in another order may round a few activations to the next int8 code
+
+pytestmark = pytest.mark.skipif(
+    not supports(SHAPE.head_dim), reason="no native layers here: no C++ compiler or no VNNI"
+)
+
+
+def four_bits(out: int, size: int, rng: torch.Generator) -> GroupedStack:
+    codes = torch.randint(0, 16, (out, size), generator=rng, dtype=torch.uint8).numpy()
+    scales = (torch.rand(out, size // 32, generator=rng) * 0.02).half().numpy()
+    return GroupedStack((pack(codes, scales, (scales * -7.5).astype(scales.dtype), bits=4, group=32),))
+
+
+def eight_bits(out: int, size: int, rng: torch.Generator) -> GroupedStack:
+    return GroupedStack((quantize_groups(torch.randn(out, size, generator=rng) / size**0.5),))
+
+
+def layer(seed: int) -> LayerWeights:
+    rng = torch.Generator().manual_seed(seed)
+    heads, kv = SHAPE.heads * SHAPE.head_dim, SHAPE.kv_heads * SHAPE.head_dim
+    qkv = stack(
+        [*eight_bits(heads, HIDDEN, rng).parts, *four_bits(kv, HIDDEN, rng).parts, *eight_bits(kv, HIDDEN, rng).parts]
+    )
+    assert len(qkv.parts) == 3
+    norms = torch.rand(2, HIDDEN, generator=rng) + 0.5
+    return LayerWeights(
+        attn_norm=norms[0].clone(),
+        qkv=qkv,
+        qkv_bias=torch.randn(heads + 2 * kv, generator=rng) * 0.1,
+        o=eight_bits(HIDDEN, heads, rng),
+        mlp_norm=norms[1].clone(),
+        gate_up=four_bits(2 * INNER, HIDDEN, rng),
+        down=eight_bits(HIDDEN, INNER, rng),
+    )
+
+
+WEIGHTS = [layer(seed) for seed in range(LAYERS)] if supports(SHAPE.head_dim) else []
+
+
+def tables(positions: Tensor) -> tuple[Tensor, Tensor]:
+    half = SHAPE.head_dim // 2
+    angles = positions.float()[:, None, None] * (1 / 1e4 ** (torch.arange(half) / half))
+    return angles.cos().repeat(1, 1, 2), torch.cat((-angles.sin(), angles.sin()), dim=-1)
+
+
+def oracle(
+    x: Tensor, cos_sin: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, length: int, hidden: Tensor | None
+) -> Tensor:
+    cos, sin = cos_sin
+    n, turned = len(x), SHAPE.heads + SHAPE.kv_heads
+
+    def norm(x: Tensor, weight: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + SHAPE.eps) * weight
+
+    for index, w in enumerate(WEIGHTS):
+        assert w.qkv_bias is not None
+        qkv = stacked_linear(norm(x, w.attn_norm), w.qkv, precise=True) + w.qkv_bias
+        rows = qkv.view(n, turned + SHAPE.kv_heads, SHAPE.head_dim)
+        qk = rows[:, :turned] * cos + rows[:, :turned].roll(SHAPE.head_dim // 2, dims=-1) * sin
+        keys[index, :, length : length + n] = qk[:, SHAPE.heads :].transpose(0, 1)
+        values[index, :, length : length + n] = rows[:, turned:].transpose(0, 1)
+        seen = (cache[index, :, : length + n] for cache in (keys, values))
+        out = native_attention(qk[:, : SHAPE.heads], *seen, hidden, SHAPE.head_dim**-0.5)
+        x = x + stacked_linear(out.view(n, -1), w.o, precise=True)
+        gate, up = stacked_linear(norm(x, w.mlp_norm), w.gate_up).chunk(2, dim=1)
+        x = x + stacked_linear(F.silu(gate) * up, w.down)
+    return x
+
+
+Forward = Callable[[Tensor, tuple[Tensor, Tensor], Tensor, Tensor, int, Tensor | None], Tensor]
+
+
+def native(layers: NativeLayers) -> Forward:
+    def run(
+        x: Tensor, cos_sin: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, length: int, hidden: Tensor | None
+    ) -> Tensor:
+        layers(out := x.clone(), cos_sin, keys, values, length, hidden)
+        return out
+
+    return run
+
+
+def cache(seed: int = 5) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    shape = (2, LAYERS, SHAPE.kv_heads, CACHED + 24, SHAPE.head_dim)
+    keys, values = torch.randn(shape, generator=rng).unbind()
+    return keys.contiguous(), values.contiguous()
+
+
+def inputs(n: int) -> Tensor:
+    return torch.randn(n, HIDDEN, generator=torch.Generator().manual_seed(n))
+
+
+TREE = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]], dtype=torch.bool)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 24])
+def test_equals_the_single_operations(n: int) -> None:
+    x, cos_sin = inputs(n), tables(torch.arange(CACHED, CACHED + n))
+    ours, theirs = cache(), cache()
+    y = native(NativeLayers(WEIGHTS, SHAPE))(x, cos_sin, *ours, CACHED, None)
+    expected = oracle(x, cos_sin, *theirs, CACHED, None)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine[0], other[0], atol=CACHE_STEP, rtol=CACHE_STEP)
+        torch.testing.assert_close(mine, other, atol=FLIPS * float(other.abs().max()), rtol=0)
+        assert torch.equal(mine[:, :, :CACHED], other[:, :, :CACHED])
+    assert (y - expected).abs().max() <= FLIPS * expected.abs().max()
+
+
+@pytest.mark.parametrize("field", ["attn_norm", "mlp_norm", "qkv_bias"])
+def test_a_planted_fault_is_seen(field: str) -> None:
+    x, cos_sin = inputs(3), tables(torch.arange(CACHED, CACHED + 3))
+    wrong = [replace(w, **{field: getattr(w, field).roll(1)}) for w in WEIGHTS]
+    y = native(NativeLayers(wrong, SHAPE))(x, cos_sin, *cache(), CACHED, None)
+    expected = oracle(x, cos_sin, *cache(), CACHED, None)
+    assert (y - expected).abs().max() > FLIPS * expected.abs().max()
+
+
+def test_rows_are_the_same_one_at_a_time() -> None:
+    run, n = native(NativeLayers(WEIGHTS, SHAPE)), 19
+    x, positions = inputs(n), torch.arange(CACHED, CACHED + n)
+    together, alone = cache(), cache()
+    y = run(x, tables(positions), *together, CACHED, None)
+    for row in range(n):
+        at = slice(row, row + 1)
+        assert torch.equal(run(x[at], tables(positions[at]), *alone, CACHED + row, None), y[at])
+    assert torch.equal(together[0], alone[0])
+    assert torch.equal(together[1], alone[1])
+
+
+def test_a_branch_of_a_tree_is_the_same_alone() -> None:
+    run, x = native(NativeLayers(WEIGHTS, SHAPE)), inputs(4)
+    positions = CACHED + torch.tensor([0, 1, 1, 2])
+    y = run(x, tables(positions), *cache(), CACHED, TREE.logical_not())
+    branch = torch.tensor([0, 2, 3])
+    assert torch.equal(run(x[branch], tables(positions[branch]), *cache(), CACHED, None), y[branch])
+    causal = run(x, tables(positions), *cache(), CACHED, None)
+    assert not torch.equal(causal[2], y[2])
+
+
+def test_wrong_input_raises() -> None:
+    layers, (keys, values) = NativeLayers(WEIGHTS, SHAPE), cache()
+    x, cos_sin = inputs(2), tables(torch.arange(2))
+    with pytest.raises(ValueError, match="x must be"):
+        layers(x[:, 1:], cos_sin, keys, values, 0, None)
+    with pytest.raises(ValueError, match="keys must be"):
+        layers(x, cos_sin, keys[:1], values, 0, None)
+    with pytest.raises(ValueError, match="cos and sin"):
+        layers(x, tables(torch.arange(3)), keys, values, 0, None)
+    with pytest.raises(ValueError, match="do not fit a cache"):
+        layers(x, cos_sin, keys, values, keys.shape[2] - 1, None)
+    with pytest.raises(ValueError, match="hidden must be"):
+        layers(x, cos_sin, keys, values, 0, TREE)
+    with pytest.raises(ValueError, match="matrices"):
+        NativeLayers([replace(WEIGHTS[0], o=WEIGHTS[0].down)], SHAPE)
+    with pytest.raises(ValueError, match="norm must be"):
+        NativeLayers([replace(WEIGHTS[0], attn_norm=torch.ones(HIDDEN + 1))], SHAPE)

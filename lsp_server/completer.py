@@ -15,11 +15,21 @@ from holefill.context.prompt import Prompt, PromptLimits, build_prompt, choose_f
 from holefill.context.provider import Deadline, Tokenizer
 from holefill.context.syntax.languages import line_comment
 from holefill.lsp_server.answers import Answer, AnswerCache, AnswerKey
-from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Reason, Receipt, Trigger
+from holefill.lsp_server.completion import (
+    CompleterOptions,
+    Completion,
+    CompletionRequest,
+    Fit,
+    Reason,
+    Receipt,
+    Trigger,
+)
 from holefill.lsp_server.guards import refusal
+from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
 from holefill.lsp_server.postprocess import Place, postprocess
 from holefill.lsp_server.stopping import stop_spec
 from holefill.model.cancel import CancelToken
+from holefill.model.constrain.constraint import Constraint
 from holefill.model.errors import EngineError
 from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, Timing
 
@@ -28,6 +38,7 @@ Gather = Callable[[Cursor, int, Deadline], Pack]
 
 _MAX_DRAFT_CHARS = 6_000
 """The engine tokenises what it drafts from with every request."""
+MIN_REWRITE_TOKENS = 16
 _TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
 
 
@@ -85,6 +96,7 @@ class Completer:
         tokenizer: Tokenizer,
         options: CompleterOptions | None = None,
         gather: Gather | None = None,
+        judge: Judge | None = None,
     ) -> None:
         """Raises ``context.errors.NoFimFormatError`` for a model that cannot fill in the middle."""
         self.backend = backend
@@ -92,6 +104,7 @@ class Completer:
         self._tokenizer = tokenizer
         self._format = choose_format(tokenizer)
         self._gather = gather
+        self._judge = judge
         self._model_name = backend.model_name  # asked once: an engine elsewhere may take its time to say
         self._answers = AnswerCache()
         self._unfinished = AnswerCache()
@@ -178,10 +191,63 @@ class Completer:
         elif not text and draft.finish is FinishReason.DEADLINE:
             reason = Reason.DEADLINE
         others = _alternatives(draft.candidates, cursor, text) if reason is Reason.MODEL else ()
+        imports: tuple[str, ...] = ()
+        if (
+            reason is Reason.MODEL
+            and self._judge is not None
+            and self.options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON)
+        ):
+            judged = self._judged(cursor, prompt, draft, text, asked, cancel, due)
+            stages.mark("judge")
+            others = tuple(dict.fromkeys(other for other in (text, *others) if other != judged.option.text))
+            others = others if request.alternatives > 0 else ()
+            text, imports = judged.option.text, judged.imports
+            receipt = replace(receipt, judged=judged, raw_text=judged.option.raw, stage_ms=stages.total())
         for other in reversed(others):  # so that what follows the one the user takes is known too
             self._remember(key, cursor, other, receipt)
         self._remember(key, cursor, text, receipt, others if request.alternatives > 0 else None)
-        return Completion(text, reason, receipt, alternatives=others, candidates=draft.candidates)
+        return Completion(text, reason, receipt, alternatives=others, candidates=draft.candidates, imports=imports)
+
+    def _judged(
+        self,
+        cursor: Cursor,
+        prompt: Prompt,
+        draft: _Draft,
+        text: str,
+        asked: GenerateRequest,
+        cancel: CancelToken,
+        due: float | None,
+    ) -> Judged:
+        """The answer, another candidate, or the answer mended; within the request's time."""
+        assert self._judge is not None
+        place = Place(cursor.prefix, cursor.suffix, cursor.language)
+        left = self.options.judge_ms if due is None else (due - time.perf_counter()) * 1000
+        deadline = Deadline.after_ms(max(0.0, min(left, self.options.judge_ms)))
+        options = [Option(text, draft.mean_logprob() or 0.0, draft.text)]
+        options += [Option(postprocess(c.text, place)[0], c.mean_logprob, c.text) for c in draft.candidates[1:]]
+
+        def rewrite(wanted: Rewrite) -> Option | None:
+            prefix, kept = cursor.prefix + wanted.kept, self._tokenizer.encode(wanted.kept)
+            anew = replace(
+                asked,
+                prompt_ids=(*prompt.ids, *kept),
+                prompt_text=prompt.text + wanted.kept,
+                max_tokens=max(MIN_REWRITE_TOKENS, asked.max_tokens - len(kept)),
+                stop=stop_spec(prefix, cursor.suffix, cursor.language, self.options),
+                deadline_ms=deadline.remaining_ms(),
+                constraint=Constraint(cursor.language, prefix, cursor.suffix, wanted.names),
+                alternatives=0,
+            )
+            again = _Draft()
+            try:
+                self._generate(anew, cancel, again, None)
+            except EngineError:
+                return None
+            raw = wanted.kept + again.text
+            shown, reason = postprocess(raw, replace(place, truncated=again.finish in _TRUNCATED))
+            return Option(shown, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None
+
+        return self._judge.pick(cursor, [option for option in options if option.text], rewrite, deadline)
 
     def _pack(self, cursor: Cursor) -> Pack:
         if self._gather is None or (self.options.context_tokens <= 0 and not self.options.facts):
@@ -211,7 +277,12 @@ class Completer:
             prompt_text=prompt.text,
             draft_texts=quoted + tuple(_quotable(pack)),
             repository=cursor.root or "",
+            constraint=self._constraint(cursor),
         )
+
+    def _constraint(self, cursor: Cursor) -> Constraint | None:
+        off = self.options.fit_of(cursor.language) is Fit.OFF
+        return None if off else Constraint(cursor.language, cursor.prefix, cursor.suffix)
 
     def _generate(self, request: GenerateRequest, cancel: CancelToken, draft: _Draft, due: float | None) -> None:
         """Fills ``draft``; past ``due`` (``perf_counter``) it stops the engine once there is something to show."""

@@ -6,12 +6,25 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from holefill.context.items import Cursor, Pack
+from holefill.lsp_server.judge import Judged
 from holefill.model.request import Candidate, FinishReason, Sampling, Shape, Timing
 
 
 class Trigger(StrEnum):
     AUTOMATIC = "automatic"
     INVOKED = "invoked"
+
+
+class Fit(StrEnum):
+    """How much is done so that a suggestion fits its place; each step includes those before it."""
+
+    OFF = "off"
+    MASKS = "masks"
+    """The model cannot write what would not lex or close."""
+    JUDGE = "judge"
+    """Candidates are checked against the repository."""
+    ON = "on"
+    """A name that does not exist is written again among those that do."""
 
 
 class Reason(StrEnum):
@@ -69,8 +82,16 @@ class CompleterOptions:
     sampling: Sampling = field(default_factory=Sampling)
     gather_ms: float = 40.0
     deadline_ms: float | None = None
+    fit: Fit = Fit.OFF
+    """For languages that ``fit_by_language`` does not name."""
+    fit_by_language: tuple[tuple[str, Fit], ...] = ()
+    judge_ms: float = 250.0
+    """For checking and repair together; less where the request is due earlier."""
     show_threshold: float = -10.0
     """Mean log-probability of the first line below which an automatic suggestion stays silent."""
+
+    def fit_of(self, language: str) -> Fit:
+        return dict(self.fit_by_language).get(language, self.fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +109,8 @@ class Receipt:
     raw_text: str = ""
     """What the engine returned after its stop rule, before post-processing."""
     note: str = ""
+    judged: Judged | None = None
+    """What the repository says of the answer; None where nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +125,5 @@ class Completion:
     candidates: tuple[Candidate, ...] = ()
     """The model's answers as they were before post-processing, ``text`` first; none when only one was asked for."""
     replace_after: int = 0
+    imports: tuple[str, ...] = ()
+    """Import statements that ``text`` needs and the file lacks."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from holefill.context.providers import PROVIDERS
-from holefill.lsp_server.completion import CompleterOptions
+from holefill.lsp_server.completion import CompleterOptions, Fit
 
 SECTION = "holefill"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -38,6 +38,9 @@ class Settings:
     """Wait for typing to pause; answers from the cache never wait."""
     deadline_ms: int = 600
     """An automatic answer ends by then: VS Code drops what comes later than about 700 ms."""
+    fit: dict[str, bool] = field(default_factory=dict)
+    """Language → whether suggestions are made to fit their place (masks, check, repair); "*" is every language not
+    named. Off when nothing is said: LOG.md has what it costs and gives."""
     show_threshold: float = -1.0
     """Mean log-probability of the first line below which nothing is shown unasked."""
     log_level: str = "warning"
@@ -50,6 +53,8 @@ class Settings:
             max_new_tokens=self.max_tokens,
             context_tokens=max(0, self.context_tokens),
             show_threshold=self.show_threshold,
+            fit=Fit.ON if self.fit.get("*", False) else Fit.OFF,
+            fit_by_language=tuple((name, Fit.ON if on else Fit.OFF) for name, on in self.fit.items() if name != "*"),
         )
 
 

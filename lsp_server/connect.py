@@ -18,6 +18,7 @@ from holefill.context.types.registry import HolesRegistry
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.config import Settings
 from holefill.lsp_server.engine_link import ModelNotHereError, Progress
+from holefill.lsp_server.judge import Judge
 from holefill.model.errors import EngineError
 from holefill.model.request import Backend
 from holefill.model.serving.client import HttpBackend
@@ -101,7 +102,8 @@ def completer(settings: Settings, index_of: IndexOf, holes: HolesRegistry | None
     options = replace(
         settings.completer_options(), context_tokens=policy.budget_tokens, context_form=policy.form, facts=True
     )
-    return Completer(backend(settings), tokenizer, options, context)
+    judge = None if holes is None else Judge(index_of, holes)
+    return Completer(backend(settings), tokenizer, options, context, judge)
 
 
 def backend(settings: Settings) -> Backend:

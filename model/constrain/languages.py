@@ -12,7 +12,7 @@ from holefill.model.constrain.lexing import Automaton
 from holefill.model.constrain.python import python
 from holefill.model.constrain.script import script
 
-GRAMMAR_VERSION = 1
+GRAMMAR_VERSION = 2
 """Raise when a grammar changes what it accepts: tables on disk are made anew."""
 
 _GRAMMARS: Mapping[str, Callable[[], Grammar]] = MappingProxyType(

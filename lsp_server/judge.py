@@ -1,0 +1,190 @@
+"""Candidates judged by what the repository says, and mended by it: where context and model meet after decoding.
+
+A candidate that brings a new error never beats one that does not; among equals the model's own probability decides. A
+name or member that does not exist is decoded again from there under the names that do; one that only lacks its import
+is kept, with the import beside it. What is not done in time is dropped, never waited for.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from holefill.context.check import Checked, Kind, Problem, check, prepare
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import CharOffset, Cursor
+from holefill.context.provider import Deadline
+from holefill.context.types.holes import hole_at
+from holefill.context.types.registry import HolesRegistry
+from holefill.context.types.typed_holes import TypedHoles
+from holefill.context.types.visible import visible_names
+
+REPAIRABLE = frozenset({Kind.NAME, Kind.MEMBER})
+MAX_REPAIRS = 2
+MAX_NAMES = 2000
+_LEAD = re.compile(r"(?: ?[^\w\s]+|[ \t])$")
+"""What the tokens of a name usually take along from before it."""
+_WORD_END = re.compile(r"\w*$")
+_CONSTANTS = {"python": ("None", "True", "False"), "": ("null", "true", "false", "undefined", "this")}
+
+IndexOf = Callable[[str | None], WorkspaceIndex | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One text for the hole, as it would be shown."""
+
+    text: str
+    logprob: float
+    """Mean per token."""
+    raw: str = ""
+    """Before post-processing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Write on after ``kept`` with one of ``names`` (whole continuations of it)."""
+
+    kept: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    option: Option
+    checked: Checked = field(default_factory=Checked)
+    rewrites: int = 0
+    """Times the model wrote anew, whether or not that was taken."""
+    repaired: bool = False
+    imports: tuple[str, ...] = ()
+    """Statements without which the text is wrong."""
+
+    @property
+    def errors(self) -> int:
+        return sum(1 for problem in self.checked.problems if not problem.fix)
+
+
+class Judge:
+    """Any thread may call."""
+
+    def __init__(self, index_of: IndexOf, holes: HolesRegistry, *, repair: bool = True) -> None:
+        self._index_of = index_of
+        self._holes = holes
+        self._repair = repair
+
+    def prepare(self, cursor: Cursor, due: Deadline) -> None:
+        """What every check at this cursor needs first; while the model writes, it costs nothing."""
+        index = self._index_of(cursor.root)
+        if index is not None:
+            prepare(self._holes.of(index), cursor, due)
+
+    def pick(
+        self,
+        cursor: Cursor,
+        options: Sequence[Option],
+        rewrite: Callable[[Rewrite], Option | None],
+        due: Deadline,
+    ) -> Judged:
+        """The best of ``options``, the model's favourite first, mended if need be."""
+        index = self._index_of(cursor.root)
+        if index is None:
+            return Judged(options[0])
+        holes = self._holes.of(index)
+        best = self._best(holes, cursor, options, due)
+        return self._mended(holes, cursor, best, rewrite, due) if self._repair and best.errors else best
+
+    def _best(self, holes: TypedHoles, cursor: Cursor, options: Sequence[Option], due: Deadline) -> Judged:
+        best = _judged(holes, cursor, options[0], due)
+        for option in sorted(options[1:], key=lambda option: -option.logprob):
+            if not best.errors or due.expired():
+                break
+            other = _judged(holes, cursor, option, due)
+            if not other.errors and (other.checked.checked or not best.checked.checked):
+                return other
+        return best
+
+    def _mended(
+        self,
+        holes: TypedHoles,
+        cursor: Cursor,
+        best: Judged,
+        rewrite: Callable[[Rewrite], Option | None],
+        due: Deadline,
+    ) -> Judged:
+        rewrites, repaired = 0, False
+        for _ in range(MAX_REPAIRS):
+            wanted = None if due.expired() else _rewriting(holes, cursor, best, due)
+            option = None if wanted is None else rewrite(wanted)
+            if option is None:
+                break
+            rewrites += 1
+            after = _judged(holes, cursor, option, due)
+            if after.errors >= best.errors or due.expired():
+                break
+            best, repaired = after, True
+            if not best.errors:
+                break
+        return replace(best, rewrites=rewrites, repaired=repaired)
+
+
+def _judged(holes: TypedHoles, cursor: Cursor, option: Option, due: Deadline) -> Judged:
+    checked = check(holes, cursor, option.text, due)
+    return Judged(option, checked, imports=tuple(problem.fix for problem in checked.problems if problem.fix))
+
+
+def _rewriting(holes: TypedHoles, cursor: Cursor, judged: Judged, due: Deadline) -> Rewrite | None:
+    """Of the first wrong name; None where nothing is known to put in its place."""
+    for problem in sorted(judged.checked.problems, key=lambda problem: problem.start):
+        if problem.kind in REPAIRABLE and problem.name and not problem.fix:
+            start = _name_start(cursor, judged.option.text, problem)
+            return None if start is None else _names_at(holes, cursor, judged.option.text, problem, start, due)
+    return None
+
+
+def _name_start(cursor: Cursor, text: str, problem: Problem) -> int | None:
+    """Where the wrong name begins, in characters of the filled text; for a member, after its dot."""
+    filled = cursor.prefix + text
+    dot = r"\.\s*" if problem.kind is Kind.MEMBER else ""
+    pattern = re.compile(rf"{dot}\b({re.escape(problem.name)})\b")
+    found = [match.start(1) for match in pattern.finditer(filled, max(0, problem.start - 1), problem.end + 1)]
+    fits = [start for start in found if start + len(problem.name) > cursor.offset]
+    return fits[-1] if fits else None
+
+
+def _names_at(
+    holes: TypedHoles, cursor: Cursor, text: str, problem: Problem, start: int, due: Deadline
+) -> Rewrite | None:
+    filled = cursor.prefix + text
+    typed = filled[start : cursor.offset] if start < cursor.offset else ""
+    kept = filled[cursor.offset : start] if start > cursor.offset else ""
+    known = _members(holes, cursor, kept, due) if problem.kind is Kind.MEMBER else _names(holes, cursor, kept)
+    wrong = {problem.name}
+    names = [name[len(typed) :] for name in known if name not in wrong and name != typed and name.startswith(typed)]
+    if not names or len(names) > MAX_NAMES:
+        return None
+    lead = "" if typed else (match.group() if (match := _LEAD.search(kept)) else "")
+    return Rewrite(kept[: len(kept) - len(lead)], tuple(sorted({lead + name for name in names})))
+
+
+def _members(holes: TypedHoles, cursor: Cursor, kept: str, due: Deadline) -> list[str]:
+    """Members that certainly exist on what stands before the dot."""
+    prefix = cursor.prefix + kept
+    if not kept and (word := _WORD_END.search(prefix)) is not None:
+        prefix = prefix[: word.start()]
+    at = hole_at(replace(cursor, text=prefix + cursor.suffix, offset=CharOffset(len(prefix))))
+    if at is None:
+        return []
+    members = holes.questions(at).members("", due)
+    return [member.name for member in members if member.certain and not member.name.startswith("__")]
+
+
+def _names(holes: TypedHoles, cursor: Cursor, kept: str) -> list[str]:
+    """Names that can be seen from the hole or that the language has."""
+    at = hole_at(cursor)
+    if at is None:
+        return []
+    own = _CONSTANTS.get(cursor.language, _CONSTANTS[""])
+    written = re.findall(r"\b[A-Za-z_]\w*", kept)
+    return [*visible_names(at), *(dir(builtins) if cursor.language == "python" else ()), *written, *own]

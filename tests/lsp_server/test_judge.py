@@ -1,0 +1,181 @@
+"""The judge on a real workspace: wrong names lose, are written anew or brought in, and nothing is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import CharOffset, Cursor
+from holefill.context.provider import Deadline
+from holefill.context.types.holes import hole_at
+from holefill.context.types.registry import HolesRegistry
+from holefill.context.types.visible import visible_names
+from holefill.lsp_server.completer import Completer
+from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Fit, Reason
+from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
+from holefill.model.cancel import CancelToken
+from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
+from tests.lsp_server.test_completer import CharTokenizer
+
+SHELF = """class Shelf:
+    def put(self, book: str) -> None: ...
+    def count(self) -> int: ...
+
+
+def opened() -> Shelf: ...
+"""
+MAIN = (
+    "from shelf import Shelf\n\n\ndef fill(shelf: Shelf, title: str) -> None:\n    {}\n\n\ndef other(elsewhere): ...\n"
+)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> WorkspaceIndex:
+    (tmp_path / "shelf.py").write_text(SHELF)
+    (tmp_path / "main.py").write_text(MAIN.format("pass"))
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    return index
+
+
+@pytest.fixture
+def judge(index: WorkspaceIndex) -> Iterator[Judge]:
+    registry = HolesRegistry()
+    yield Judge(lambda _: index, registry)
+    registry.close()
+
+
+def _cursor(index: WorkspaceIndex, typed: str = "") -> Cursor:
+    text = MAIN.format(typed)
+    offset = text.index("-> None:\n    ") + len("-> None:\n    ") + len(typed)
+    return Cursor(str(index.root / "main.py"), text, CharOffset(offset), "python", str(index.root))
+
+
+def _soon() -> Deadline:
+    return Deadline.after_ms(20_000)
+
+
+@dataclass
+class Writer:
+    """Takes the first of the names that fits, and remembers what it was asked."""
+
+    then: str = "(title)"
+    asked: list[Rewrite] = field(default_factory=list)
+
+    def __call__(self, wanted: Rewrite) -> Option | None:
+        self.asked.append(wanted)
+        text = wanted.kept + wanted.names[0] + self.then
+        return Option(text, -1.0, text)
+
+
+def _pick(judge: Judge, cursor: Cursor, writer: Writer, *texts: str) -> Judged:
+    options = [Option(text, -0.1 * rank, text) for rank, text in enumerate(texts)]
+    return judge.pick(cursor, options, writer, _soon())
+
+
+def test_the_first_candidate_stays_when_nothing_is_wrong_with_it(index: WorkspaceIndex, judge: Judge) -> None:
+    writer = Writer()
+    judged = _pick(judge, _cursor(index), writer, "shelf.put(title)", "shelf.count()")
+    assert (judged.option.text, judged.errors, judged.repaired) == ("shelf.put(title)", 0, False)
+    assert not writer.asked
+
+
+def test_a_candidate_with_a_new_error_never_beats_one_without(index: WorkspaceIndex, judge: Judge) -> None:
+    judged = _pick(judge, _cursor(index), Writer(), "shelf.insert(title)", "shelf.missing()", "shelf.put(title)")
+    assert judged.option.text == "shelf.put(title)"
+
+
+def test_an_unknown_member_is_written_again_among_those_there_are(index: WorkspaceIndex, judge: Judge) -> None:
+    writer = Writer(then="()")
+    judged = _pick(judge, _cursor(index), writer, "shelf.total()")
+    assert writer.asked == [Rewrite("shelf", (".count", ".put"))]
+    assert (judged.option.text, judged.repaired, judged.rewrites) == ("shelf.count()", True, 1)
+
+
+def test_a_member_half_typed_goes_on_from_there(index: WorkspaceIndex, judge: Judge) -> None:
+    writer = Writer(then="()")
+    judged = _pick(judge, _cursor(index, "shelf.co"), writer, "llect()")
+    assert writer.asked == [Rewrite("", ("unt",))]
+    assert judged.option.text == "unt()"
+
+
+def test_an_unknown_name_is_written_again_among_those_in_sight(index: WorkspaceIndex, judge: Judge) -> None:
+    writer = Writer(then="")
+    _pick(judge, _cursor(index), writer, "shelf.put(titel)")
+    (wanted,) = writer.asked
+    assert wanted.kept == "shelf.put"
+    assert {"(title", "(shelf", "(len"} <= set(wanted.names)
+    assert not {"(titel", "(elsewhere"} & set(wanted.names)
+
+
+def test_a_name_that_lacks_only_its_import_is_kept_and_brought_in(index: WorkspaceIndex, judge: Judge) -> None:
+    writer = Writer()
+    judged = _pick(judge, _cursor(index), writer, "shelf = opened()")
+    assert (judged.option.text, judged.imports) == ("shelf = opened()", ("from shelf import opened",))
+    assert not writer.asked
+
+
+def test_a_rewriting_that_is_no_better_is_dropped(index: WorkspaceIndex, judge: Judge) -> None:
+    judged = _pick(judge, _cursor(index), Writer(then=".nothing(missing)"), "shelf.total()")
+    assert (judged.option.text, judged.repaired, judged.rewrites) == ("shelf.total()", False, 1)
+
+
+def test_nothing_is_done_past_the_deadline(index: WorkspaceIndex, judge: Judge) -> None:
+    writer = Writer()
+    judged = judge.pick(_cursor(index), [Option("shelf.total()", 0.0)], writer, Deadline.after_ms(0))
+    assert judged.option.text == "shelf.total()"
+    assert not writer.asked
+
+
+def test_names_of_other_functions_are_not_in_sight(index: WorkspaceIndex) -> None:
+    at = hole_at(_cursor(index))
+    assert at is not None
+    assert visible_names(at) == {"Shelf", "shelf", "title", "str", "fill", "other"}
+
+
+@dataclass
+class Engine:
+    """Says one text per request."""
+
+    texts: list[str]
+    asked: list[GenerateRequest] = field(default_factory=list)
+    model_name: str = "scripted"
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        self.asked.append(request)
+        yield Chunk(self.texts[len(self.asked) - 1], (1,), (-0.1,), FinishReason.SHAPE, Timing())
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("fit", list(Fit))
+def test_the_pipeline_asks_for_what_is_switched_on(index: WorkspaceIndex, judge: Judge, fit: Fit) -> None:
+    engine = Engine(["shelf.total()", ".count()"])
+    options = CompleterOptions(fit=fit, judge_ms=20_000)
+    completer = Completer(engine, CharTokenizer(), options, judge=judge if fit is not Fit.OFF else None)
+    cursor = _cursor(index)
+    done = completer.complete(CompletionRequest(cursor), CancelToken())
+    assert done.reason is Reason.MODEL
+    first = engine.asked[0].constraint
+    assert (first is None) == (fit is Fit.OFF)
+    if first is not None:
+        assert (first.prefix, first.suffix, first.names) == (cursor.prefix, cursor.suffix, ())
+    if fit in (Fit.OFF, Fit.MASKS):
+        assert (done.text, done.receipt.judged, len(engine.asked)) == ("shelf.total()", None, 1)
+        return
+    assert done.text == "shelf.count()"
+    second = engine.asked[1].constraint
+    assert second is not None
+    assert second.names == (".count", ".put")
+    assert engine.asked[1].prompt_ids == (*engine.asked[0].prompt_ids, *CharTokenizer().encode("shelf"))
+
+
+def test_one_language_can_be_switched_on_alone() -> None:
+    options = CompleterOptions(fit_by_language=(("python", Fit.ON),))
+    assert options.fit_of("python") is Fit.ON
+    assert options.fit_of("go") is Fit.OFF

@@ -21,8 +21,11 @@ from holefill.kernels.native_layers import LayerShape, LayerWeights, NativeLayer
 from holefill.kernels.native_layers import supports as supports_layers
 from holefill.kernels.quant_linear import QuantLinear, Weight
 from holefill.kernels.row_attention import KeyPart, attend, key_parts
+from holefill.model.adapter_file import Adapter, load_adapter
+from holefill.model.adapters import AdaptableLinear, merged
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
+from holefill.model.errors import EngineError
 from holefill.model.forms import choose_form
 from holefill.model.kv.cache import KVCache
 from holefill.model.packed import load_packed
@@ -113,8 +116,9 @@ class Attention:
         bias = weights.vector(f"{at}.qkv_bias") if config.qkv_bias else None
         self._layer, self._rope = layer, rope
         self._heads, self._kv_heads, self._head_dim = config.heads, config.kv_heads, config.head_dim
-        self._qkv = QuantLinear(weights[f"{at}.qkv"], bias, backend=precise(backend))
-        self._o = QuantLinear(weights[f"{at}.o"], backend=precise(backend))
+        self._qkv = AdaptableLinear(f"{at}.qkv", weights[f"{at}.qkv"], bias, backend=precise(backend))
+        self._o = AdaptableLinear(f"{at}.o", weights[f"{at}.o"], backend=precise(backend))
+        self.linears = (self._qkv, self._o)
 
     def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:
         n, turned = x.shape[0], self._heads + self._kv_heads
@@ -146,8 +150,10 @@ class Mlp:
 
     def __init__(self, weights: Weights, layer: int, backend: str) -> None:
         self._width = weights.config.intermediate_size
-        self._gate_up = QuantLinear(weights[f"layers.{layer}.gate_up"], backend=backend)
-        self._down = QuantLinear(weights[f"layers.{layer}.down"], backend=backend)
+        at = f"layers.{layer}"
+        self._gate_up = AdaptableLinear(f"{at}.gate_up", weights[f"{at}.gate_up"], backend=backend)
+        self._down = AdaptableLinear(f"{at}.down", weights[f"{at}.down"], backend=backend)
+        self.linears = (self._gate_up, self._down)
 
     def __call__(self, x: Tensor) -> Tensor:
         both = self._gate_up(x)
@@ -161,6 +167,7 @@ class Block:
         self._attention = Attention(weights, layer, rope, backend)
         self._mlp_norm = RmsNorm(weights.vector(f"layers.{layer}.mlp_norm"), eps)
         self._mlp = Mlp(weights, layer, backend)
+        self.linears = (*self._attention.linears, *self._mlp.linears)
 
     def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:
         x = x + self._attention(self._attn_norm(x), cache, step)
@@ -190,9 +197,13 @@ class Transformer:
         *,
         device: str = "auto",
         weights: WeightFormat = "packed",
+        adapter: Path | None = None,
         progress: Progress | None = None,
     ) -> Transformer:
         """A GGUF file or a Hugging Face folder. Raises CheckpointError.
+
+        ``adapter``: a low-rank adapter's file; AdapterError when it belongs to another model. On a CUDA device it is
+        merged into bf16 weights, elsewhere added (see ``model.adapters``).
 
         ``auto`` takes a CUDA device in bf16 where there is one. On a CPU ``packed`` is ``native`` where its kernels run
         fast and ``w8a8`` elsewhere; either writes a packed file beside the model the first time, or in the user's cache
@@ -203,9 +214,27 @@ class Transformer:
         target = torch.device(device)
         if weights in ("packed", "native", "w8a8") and target.type == "cpu":
             form = choose_form(None if weights == "packed" else weights)
-            return load_packed(path, form, lambda ready: cls(ready, device=target, backend=form.backend), progress)
+            ready = load_packed(path, form, lambda ready: cls(ready, device=target, backend=form.backend), progress)
+            return ready.adapted(adapter, path)
         dtype = torch.float32 if weights == "fp32" else torch.bfloat16
-        return cls(load_dense(open_checkpoint(path), dtype, target, progress), device=target)
+        dense = load_dense(open_checkpoint(path), dtype, target, progress)
+        if adapter is not None and target.type != "cpu":
+            return cls(merged(dense, load_adapter(adapter, path, dense.config)), device=target)
+        return cls(dense, device=target).adapted(adapter, path)
+
+    def adapted(self, adapter: Path | None, base: Path) -> Transformer:
+        """This model with the adapter of that file, which must be of ``base``; itself when there is none."""
+        if adapter is not None:
+            self.adapt(load_adapter(adapter, base, self.config))
+        return self
+
+    def adapt(self, adapter: Adapter | None) -> None:
+        """Exchanges the adapter between forwards, without reading weights; rows cached before are of the old one."""
+        if self.device.type != "cpu":
+            raise EngineError("on this device an adapter is part of the weights: load the model again to change it")
+        for block in self._blocks:
+            for linear in block.linears:
+                linear.adapt(adapter)
 
     def new_cache(self, capacity: int) -> KVCache:
         return KVCache(self.config, capacity, dtype=self.dtype, device=self.device)

@@ -35,6 +35,7 @@ from holefill.evaluation.suites.registry import Suite, load_suites
 from holefill.evaluation.summary import last_line, pair, paired_json, summarise
 from holefill.evaluation.terminal import print_last_line, print_paired, print_summary, progress_bar
 from holefill.evaluation.workspaces import Workspaces
+from holefill.lsp_server.completion import Fit
 from holefill.model.errors import ModelError
 
 _NOT_IN_NAMES = re.compile(r"[^\w.]+")
@@ -57,7 +58,7 @@ class RunOptions:
     token_ranks: bool = False
     providers: str = ""
     form: str | None = None
-    adapter: Path | None = None
+    fit: str | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -69,14 +70,17 @@ class RunOptions:
         return tuple(dict.fromkeys(own if changed and name == "on" else name for name in names))
 
     @property
+    def level(self) -> Fit | None:
+        return None if self.fit is None else Fit(self.fit)
+
+    @property
     def under_test(self) -> EngineUnderTest:
-        return EngineUnderTest(self.model, self.engine, self.engine_url, self.token_ranks, self.adapter)
+        return EngineUnderTest(self.model, self.engine, self.engine_url, self.token_ranks, self.level)
 
     @property
     def engine_label(self) -> str:
-        """Empty for our own engine in this process without an adapter."""
-        own = "" if self.adapter is None else f"adapter {self.adapter.stem}"
-        return self.engine_url or (own if self.engine == HOLEFILL else self.engine)
+        """Empty for our own engine in this process."""
+        return self.engine_url or ("" if self.engine == HOLEFILL else self.engine)
 
 
 def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -> Path:
@@ -197,6 +201,7 @@ def _output(suite: Suite, options: RunOptions) -> Path:
     context = _NOT_IN_NAMES.sub("_", "-".join(filter(None, (options.context, options.providers, options.form))))
     parts = [suite.name, Path(options.model).name, f"{context}{budget}", f"s{options.seed}"]
     parts += [] if options.limit is None else [f"n{options.limit}"]
+    parts += [] if options.fit is None else [f"fit-{options.fit}"]
     parts += [] if not options.engine_label else [_NOT_IN_NAMES.sub("_", options.engine_label)]
     return folder / f"{'-'.join(parts)}.jsonl"
 
@@ -233,9 +238,9 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             help="Who computes; llama.cpp runs the same GGUF file on the same prompt ids.",
         ),
         click.option(
-            "--adapter",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Low-rank adapter of the model (own engine in this process).",
+            "--fit",
+            type=click.Choice([level.value for level in Fit]),
+            help="How suggestions are made to fit their place, and the share of invented names.  [default: off]",
         ),
         click.option("--token-ranks", is_flag=True, help="MRR@10 by class of token too (twice the work; own engine)."),
         click.option("--engine-url", help="An engine or OpenAI-compatible server; --model then names its tokenizer."),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from holefill.evaluation.cases import Case
 from holefill.evaluation.cuts import CUTS, Cut
 from holefill.evaluation.metrics.exact_match import exact_match
+from holefill.evaluation.metrics.invented_names import invented_names
 from holefill.evaluation.metrics.pass_at_k import pass_at_k
 from holefill.evaluation.metrics.table import MEASURES, Gold
 from holefill.evaluation.metrics.token_classes import token_scores
@@ -60,14 +61,24 @@ def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: T
         system.draft_from(index)
         backend = recording(system, lambda text: cut.complete(case, text))
         completer = completer_for(system, suite.prompt, case, task.context, index, backend)
-        completion = completer.complete(request_for(case, None if index is None else index.root), CancelToken())
+        request = request_for(case, None if index is None else index.root)
+        with system.fitting.around(index, request.cursor, case.dropped) as holes:
+            completion = completer.complete(request, CancelToken())
+            generated = backend.whole(completion.receipt.raw_text)
+            invented = (
+                None
+                if holes is None
+                else invented_names(holes, request.cursor, _measured(suite, cut, case, generated, completion))
+            )
         if completion.reason in _BROKEN:
             raise BrokenCaseError(completion.receipt.note or completion.reason.value)
-        scores = score(suite, cut, case, backend.generated, completion)
+        scores = score(suite, cut, case, generated, completion)
+        if invented is not None:
+            scores["invented_names"] = invented
         if index is not None and task.context != "off":
             scores |= retrieval_scores(case, index, completion.receipt.pack.items)
     accepted = {name: count - before.get(name, 0) for name, count in system.accepted().items()}
-    record = _record(task, completion, backend.generated, scores)
+    record = _record(task, completion, generated, scores)
     return replace(
         record,
         token_scores=_token_scores(suite, cut, system, case, backend, completion),
@@ -98,7 +109,9 @@ def _token_scores(
     suite: Suite, cut: Cut, system: System, case: Case, backend: RecordingBackend, completion: Completion
 ) -> dict[str, float]:
     target = cut.target(case)
-    scores = token_scores(_measured(suite, cut, case, backend.generated, completion), target, case.language)
+    scores = token_scores(
+        _measured(suite, cut, case, backend.whole(completion.receipt.raw_text), completion), target, case.language
+    )
     if system.ranks is not None:
         scores |= system.ranks.scores(backend.prompt_ids, case.target, case.language)
     return scores

@@ -69,9 +69,11 @@ class RecordingBackend:
         self._inner = inner
         self._complete = complete
         self.generated = ""
-        """All text of the last request, uncut."""
+        """All text of the last request, uncut; with what a request that went on from an earlier answer kept of it."""
         self.prompt_ids: tuple[int, ...] = ()
-        """Of the last request."""
+        """Of the first request, as is ``prompt_text``."""
+        self.prompt_text = ""
+        self._answers: dict[str, str] = {}
 
     @property
     def model_name(self) -> str:
@@ -81,13 +83,23 @@ class RecordingBackend:
         self._inner.close()
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
-        self.generated, self.prompt_ids = "", request.prompt_ids
+        if not self.prompt_ids:
+            self.prompt_ids, self.prompt_text = request.prompt_ids, request.prompt_text
+        went_on = len(request.prompt_ids) > len(self.prompt_ids) and request.prompt_text.startswith(self.prompt_text)
+        kept = request.prompt_text[len(self.prompt_text) :] if went_on else ""
+        self.generated = kept
         stream = _Stream(StopRule(request.stop))
         enough = CancelToken()
         cancel.on_cancel(enough.cancel)
         for chunk in self._inner.generate(replace(request, stop=StopSpec()), enough):
             stream.add(chunk)
-            self.generated = stream.text
-            if stream.product is not None and self._complete(stream.text):
+            self.generated = kept + stream.text
+            if stream.product is not None and self._complete(self.generated):
                 enough.cancel()
-        yield stream.answer()
+        answer = stream.answer()
+        self._answers[kept + answer.text] = self.generated
+        yield answer
+
+    def whole(self, raw: str) -> str:
+        """All text of the answer whose product's view was ``raw``, uncut; of the last when there is none."""
+        return self._answers.get(raw, self.generated)

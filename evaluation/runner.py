@@ -18,10 +18,11 @@ from holefill.context.items import CharOffset, Cursor, Item
 from holefill.context.provider import Deadline
 from holefill.evaluation.arms import Repositories, arm_named
 from holefill.evaluation.cases import Case, DataError, Published
+from holefill.evaluation.fitting import Fitting
 from holefill.evaluation.recording import RecordingBackend
 from holefill.evaluation.suites.registry import PromptPolicy
 from holefill.lsp_server.completer import Completer
-from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Trigger
+from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Fit, Trigger
 from holefill.lsp_server.repository_link import send_index
 from holefill.model.repository import RepositoryBackend
 from holefill.model.request import Backend
@@ -49,6 +50,7 @@ class System:
     ranks: TokenRanks | None = None
     """Set where the ranks of the true tokens are wanted too."""
     repositories: Repositories = field(default_factory=Repositories)
+    fitting: Fitting = field(default_factory=Fitting)
 
     @property
     def model(self) -> str:
@@ -67,6 +69,7 @@ class System:
 
     def close(self) -> None:
         self.repositories.close()
+        self.fitting.close()
         self.backend.close()
 
 
@@ -80,8 +83,7 @@ class EngineUnderTest:
     url: str | None = None
     """An engine or OpenAI-compatible server; then ``name`` does not count."""
     token_ranks: bool = False
-    adapter: Path | None = None
-    """Of our own engine in this process."""
+    fit: Fit | None = None
 
 
 Loaded = Callable[[str, float], None]
@@ -91,8 +93,6 @@ Loaded = Callable[[str, float], None]
 def load_system(under_test: EngineUnderTest, progress: Loaded | None = None) -> System:
     """In-process, llama.cpp, or over HTTP with the tokenizer of ``model``. Raises ``ModelError``."""
     model = under_test.model
-    if under_test.adapter is not None and (under_test.url is not None or under_test.name != HOLEFILL):
-        raise DataError("an adapter is for our own engine in this process: leave --engine and --engine-url out")
     if under_test.url is not None:
         url = under_test.url.removeprefix("unix://")
         backend = HttpBackend(uds=Path(url)) if url.startswith("/") else HttpBackend(url)
@@ -105,13 +105,13 @@ def load_system(under_test: EngineUnderTest, progress: Loaded | None = None) -> 
         return System(LlamaCppBackend(path, tokenizer, Path(model).name), tokenizer, cpu_name())
     from holefill.model.loading import load_engine  # torch: only where the engine is in this process
 
-    engine = load_engine(model, adapter=under_test.adapter, progress=progress)
+    engine = load_engine(model, wait_for_masks=True, progress=progress)
     ranks = None
     if under_test.token_ranks:
         from holefill.evaluation.token_ranks import TokenRanks
 
         ranks = TokenRanks(engine)
-    return System(engine, engine.tokenizer, device_name(), ranks)
+    return System(engine, engine.tokenizer, device_name(), ranks, fitting=Fitting(under_test.fit))
 
 
 def _tokenizer(model: str) -> ModelTokenizer:
@@ -129,15 +129,19 @@ def completer_for(
         max_new_tokens=policy.max_new_tokens,
         shape=policy.shape,
         gather_ms=_PATIENCE_MS,
+        fit=system.fitting.fit or Fit.OFF,
+        judge_ms=_PATIENCE_MS,
     )
+    judge = system.fitting.judge(index)
     chunks = _published(case, context, index)
     if chunks is not None:
-        return Completer(backend, system.tokenizer, options, Gatherer([PublishedProvider(chunks)], system.tokenizer))
+        published = Gatherer([PublishedProvider(chunks)], system.tokenizer)
+        return Completer(backend, system.tokenizer, options, published, judge)
     if context == "off" or index is None:
-        return Completer(backend, system.tokenizer, options)
+        return Completer(backend, system.tokenizer, options, judge=judge)
     arm = arm_named(context)
     gather = system.repositories.gather(arm, case, index, request_for(case, index.root).cursor, system.tokenizer)
-    return Completer(backend, system.tokenizer, replace(options, context_form=arm.form), gather)
+    return Completer(backend, system.tokenizer, replace(options, context_form=arm.form), gather, judge)
 
 
 def _published(case: Case, context: str, index: WorkspaceIndex | None) -> tuple[Published, ...] | None:

@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holefill.kernels.group_codes import CodesStack
 from holefill.kernels.grouped_linear import GroupedStack, stacked_linear
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class RowQuantized:
         return self.codes[ids].float() * self.scales[ids, None]
 
 
-Weight = Tensor | RowQuantized | GroupedStack | CodesStack
+Weight = Tensor | RowQuantized | GroupedStack
 LinearFunction = Callable[[Tensor], Tensor]
 
 
@@ -78,8 +77,6 @@ def rounding_bound(x: Tensor, weight: RowQuantized) -> Tensor:
 
 def prepare_reference(weight: Weight) -> LinearFunction:
     dense = weight if isinstance(weight, Tensor) else weight.dequantize()
-    if isinstance(weight, CodesStack):  # the only quantised form that meets 16-bit activations
-        return lambda x: F.linear(x.float(), dense).to(x.dtype)
     return lambda x: F.linear(x, dense)
 
 
@@ -104,12 +101,20 @@ def prepare_native_precise(weight: Weight) -> LinearFunction:
     return lambda x: stacked_linear(x, weight, precise=True)
 
 
+def prepare_native_refined(weight: Weight) -> LinearFunction:
+    """For a head: the largest outputs of each row as 16-bit activations give them, the others from 8 bits."""
+    if not isinstance(weight, GroupedStack):
+        return prepare_torch(weight)
+    return lambda x: stacked_linear(x, weight, refined=True)
+
+
 # A back end is one row: how it turns a weight into a function of x.
 BACKENDS: Mapping[str, Callable[[Weight], LinearFunction]] = {
     "reference": prepare_reference,
     "torch": prepare_torch,
     "native": prepare_native,
     "native-precise": prepare_native_precise,
+    "native-refined": prepare_native_refined,
 }
 
 

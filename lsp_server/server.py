@@ -121,7 +121,7 @@ class HolefillServer(LanguageServer):
         return completion
 
     def _connect(self) -> Completer:
-        completer = connect.completer(self.session.settings, self.indexes.of, self.chat.holes, self.session.roots)
+        completer = connect.completer(self.session.settings, self.indexes.of, self.chat.holes)
         self.repositories.connected()
         return completer
 

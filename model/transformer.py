@@ -7,38 +7,55 @@ attention sums in an order that only positions decide (CPU; on a GPU it may diff
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holefill.kernels import dispatch
-from holefill.kernels.native_attention import native_attention
+from holefill.kernels.grouped_linear import GroupedStack
+from holefill.kernels.native_attention import native_attention, supports
+from holefill.kernels.native_layers import LayerShape, LayerWeights, NativeLayers
+from holefill.kernels.native_layers import supports as supports_layers
 from holefill.kernels.quant_linear import QuantLinear, Weight
 from holefill.kernels.row_attention import KeyPart, attend, key_parts
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
-from holefill.model.errors import EngineError
 from holefill.model.forms import choose_form
 from holefill.model.kv.cache import KVCache
 from holefill.model.packed import load_packed
 from holefill.model.weights import Progress, Weights, load_dense
 
-if TYPE_CHECKING:
-    from holefill.model.graphs import Forwards
-
-log = logging.getLogger(__name__)
-
 WeightFormat = Literal["packed", "native", "w8a8", "fp32", "bf16"]
 
 
 def precise(backend: str) -> str:
-    """Attention projections and head: 16-bit activations (0.5B, 3,072 positions: top-1 0.989 → 0.993, LOG.md)."""
+    """Attention projections: 16-bit activations (0.5B, 3,072 positions: top-1 0.989 → 0.991, LOG.md)."""
     return "native-precise" if backend == "native" else backend
+
+
+def refined(backend: str) -> str:
+    """Head: 16-bit activations for the largest logits (top-1 → 0.993 with those of the projections, LOG.md)."""
+    return "native-refined" if backend == "native" else backend
+
+
+def native_layers(weights: Weights) -> NativeLayers | None:
+    """All layers as one call; None where a matrix has no group-quantised form or this machine lacks the kernels."""
+    config = weights.config
+    if not supports_layers(config.head_dim):
+        return None
+    layers = []
+    for at in (f"layers.{layer}" for layer in range(config.layers)):
+        stacks = [weights[f"{at}.{name}"] for name in ("qkv", "o", "gate_up", "down")]
+        qkv, o, gate_up, down = (stack if isinstance(stack, GroupedStack) else None for stack in stacks)
+        if qkv is None or o is None or gate_up is None or down is None:
+            return None
+        bias = weights.vector(f"{at}.qkv_bias") if config.qkv_bias else None
+        attn_norm, mlp_norm = (weights.vector(f"{at}.{name}") for name in ("attn_norm", "mlp_norm"))
+        layers.append(LayerWeights(attn_norm, qkv, bias, o, mlp_norm, gate_up, down))
+    return NativeLayers(layers, LayerShape(config.heads, config.kv_heads, config.head_dim, config.rms_eps))
 
 
 class Rope:
@@ -47,14 +64,14 @@ class Rope:
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
         half = config.head_dim // 2
         exponents = torch.arange(half, dtype=torch.float32, device=device) / half
-        self.frequencies = 1.0 / config.rope_theta**exponents
+        self._frequencies = 1.0 / config.rope_theta**exponents
         if config.rope_divisors is not None:
-            self.frequencies /= torch.tensor(config.rope_divisors, device=device)
+            self._frequencies /= torch.tensor(config.rope_divisors, device=device)
         self._half = half
 
     def tables(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """cos and signed sin [n, 1, head_dim], made once per forward and shared by all layers."""
-        angles = positions.float()[:, None, None] * self.frequencies
+        angles = positions.float()[:, None, None] * self._frequencies
         sin = angles.sin()
         return angles.cos().repeat(1, 1, 2), torch.cat((-sin, sin), dim=-1)
 
@@ -153,32 +170,18 @@ class Block:
 class Transformer:
     """One model, ready. Holds no state of a sequence: that is the ``KVCache`` of each call."""
 
-    def __init__(
-        self,
-        weights: Weights,
-        *,
-        device: torch.device | str = "cpu",
-        backend: str = "torch",
-        kernels: dispatch.Name = "auto",
-        graphs: bool = True,
-    ) -> None:
-        """``backend`` is that of the weights' form. Raises KernelError where ``kernels`` cannot run here."""
+    def __init__(self, weights: Weights, *, device: torch.device | str = "cpu", backend: str = "torch") -> None:
         self.config = weights.config
         self.device = torch.device(device)
         self.dtype = weights.vector("norm").dtype
-        site = dispatch.Site(self.device, self.dtype, self.config.head_dim, _stored(weights, backend))
-        self.kernels = dispatch.choose(site, kernels)
-        self._rope = Rope(self.config, self.device)
-        self._forwards: Forwards | None = None
-        if self.kernels.fused is not None:
-            self._forwards = _fused(weights, self._rope, self.device, self.kernels, graphs=graphs)
-            return
-        backend = self.kernels.linear.kernels
-        self._native = self.kernels.attention.kernels == "native"
+        self._native = backend == "native" and supports(self.config.head_dim)
         self._embed: Weight = weights["embed"]
+        self._rope = Rope(self.config, self.device)
         self._blocks = [Block(weights, layer, self._rope, backend) for layer in range(self.config.layers)]
+        self._one_call = native_layers(weights) if self._native and backend == "native" else None
+        self._layers = self._one_call
         self._norm = RmsNorm(weights.vector("norm"), self.config.rms_eps)
-        self._head = QuantLinear(weights.head, backend=precise(backend))
+        self._head = QuantLinear(weights.head, backend=refined(backend))
 
     @classmethod
     def load(
@@ -187,35 +190,22 @@ class Transformer:
         *,
         device: str = "auto",
         weights: WeightFormat = "packed",
-        kernels: dispatch.Name = "auto",
         progress: Progress | None = None,
     ) -> Transformer:
-        """A GGUF file or a Hugging Face folder. Raises CheckpointError, and EngineError for kernels that cannot run.
+        """A GGUF file or a Hugging Face folder. Raises CheckpointError.
 
-        ``auto`` takes a CUDA device where there is one. On a CPU ``packed`` is ``native`` where its kernels run
-        fast and ``w8a8`` elsewhere; on a CUDA device it is a GGUF file's own codes, or bf16 for a folder and without
-        Triton. A quantised form writes a packed file beside the model the first time, or in the user's cache folder
-        where that is not writable, and maps it afterwards.
+        ``auto`` takes a CUDA device in bf16 where there is one. On a CPU ``packed`` is ``native`` where its kernels run
+        fast and ``w8a8`` elsewhere; either writes a packed file beside the model the first time, or in the user's cache
+        folder where that is not writable, and maps it afterwards.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         target = torch.device(device)
-        name = _form_name(path, target, weights, kernels)
-        try:
-            if name is None:
-                dtype = torch.float32 if weights == "fp32" else torch.bfloat16
-                dense = load_dense(open_checkpoint(path), dtype, target, progress)
-                return cls(dense, device=target, kernels=kernels)
-            form = choose_form(None if name == "best" else name)
-            dtype = torch.float32 if target.type == "cpu" else torch.bfloat16
-
-            def build(ready: Weights) -> Transformer:
-                placed = ready.to(target, dtype) if form.backend == "codes" else ready
-                return cls(placed, device=target, backend=form.backend, kernels=kernels)
-
-            return load_packed(path, form, build, progress)
-        except dispatch.KernelError as error:
-            raise EngineError(str(error)) from error
+        if weights in ("packed", "native", "w8a8") and target.type == "cpu":
+            form = choose_form(None if weights == "packed" else weights)
+            return load_packed(path, form, lambda ready: cls(ready, device=target, backend=form.backend), progress)
+        dtype = torch.float32 if weights == "fp32" else torch.bfloat16
+        return cls(load_dense(open_checkpoint(path), dtype, target, progress), device=target)
 
     def new_cache(self, capacity: int) -> KVCache:
         return KVCache(self.config, capacity, dtype=self.dtype, device=self.device)
@@ -237,62 +227,24 @@ class Transformer:
         """
         n, device = ids.shape[0], self.device
         cache.reserve(n)
-        rows = slice(n - 1, n) if logit_rows is None else logit_rows
-        if self._forwards is not None:
-            at = torch.arange(cache.length, cache.length + n) if positions is None else positions
-            logits = self._forwards(ids, cache, at, tree_mask, rows)
-            cache.length += n
-            return logits
         ids = ids.to(device)
         if positions is None:
             positions = torch.arange(cache.length, cache.length + n, device=device)
         hidden = None
         if tree_mask is not None:
             hidden = tree_mask.to(device).logical_not()
-        elif n > 1:
+        elif n > 1 and self._layers is None:
             hidden = torch.ones(n, n, dtype=torch.bool, device=device).triu_(1)
         native = self._native and cache.keys.dtype == torch.float32
         on_cpu = device.type == "cpu" and self.dtype == torch.float32
         parts = key_parts(cache.length, positions) if on_cpu and not native else []
         step = Step(self._rope.tables(positions.to(device)), hidden, parts, native)
         x = self._embed[ids] if isinstance(self._embed, Tensor) else self._embed.rows(ids)
-        for block in self._blocks:
-            x = block(x, cache, step)
+        if self._layers is not None:
+            self._layers(x, step.tables, cache.keys, cache.values, cache.length, hidden)
+        else:
+            for block in self._blocks:
+                x = block(x, cache, step)
         cache.length += n
+        rows = slice(n - 1, n) if logit_rows is None else logit_rows
         return self._head(self._norm(x[rows])).float()
-
-
-def _stored(weights: Weights, backend: str) -> dispatch.Stored:
-    if backend == "torch":
-        return "dense" if isinstance(weights.head, Tensor) else "rows"
-    return "native" if backend == "native" else "codes"
-
-
-def _fused(weights: Weights, rope: Rope, device: torch.device, plan: dispatch.Plan, *, graphs: bool) -> Forwards:
-    """Imported here: the fused kernels bring Triton in, which a CPU process has no use for."""
-    from holefill.model.fused import FusedDecoder
-    from holefill.model.graphs import CudaRecorder, Forwards
-
-    record = CudaRecorder(device) if graphs and device.type == "cuda" and plan.fused == "triton" else None
-    return Forwards(FusedDecoder(weights, rope.frequencies, plan), device, record)
-
-
-def _form_name(path: Path, device: torch.device, weights: WeightFormat, kernels: str) -> str | None:
-    """The packed form to load, ``best`` for this CPU's, None for unquantised weights. Raises EngineError."""
-    if weights in ("fp32", "bf16"):
-        return None
-    on_cpu = device.type == "cpu"
-    if weights != "packed":
-        if not on_cpu:
-            raise EngineError(f"weights {weights} are a CPU's: choose packed or bf16 on {device}")
-        return weights
-    if on_cpu:
-        return {"triton": "cuda-grouped", "native": "native", "torch": "w8a8"}.get(kernels, "best")
-    if path.is_dir() or kernels == "torch":
-        return None
-    obstacle = dispatch.triton_obstacle(device, asked=kernels == "triton")
-    if obstacle is None or kernels == "reference":
-        return "cuda-grouped"
-    if kernels == "auto":
-        log.warning("unquantised weights in bf16, on torch's kernels: %s", obstacle)
-    return None

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from holefill.kernels.group_codes import CodesStack
 from holefill.kernels.grouped_linear import GroupedStack, stacked_linear
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class RowQuantized:
         return self.codes[ids].float() * self.scales[ids, None]
 
 
-Weight = Tensor | RowQuantized | GroupedStack
+Weight = Tensor | RowQuantized | GroupedStack | CodesStack
 LinearFunction = Callable[[Tensor], Tensor]
 
 
@@ -77,6 +78,8 @@ def rounding_bound(x: Tensor, weight: RowQuantized) -> Tensor:
 
 def prepare_reference(weight: Weight) -> LinearFunction:
     dense = weight if isinstance(weight, Tensor) else weight.dequantize()
+    if isinstance(weight, CodesStack):  # the only quantised form that meets 16-bit activations
+        return lambda x: F.linear(x.float(), dense).to(x.dtype)
     return lambda x: F.linear(x, dense)
 
 

@@ -7,26 +7,36 @@ attention sums in an order that only positions decide (CPU; on a GPU it may diff
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from holefill.kernels import dispatch
 from holefill.kernels.grouped_linear import GroupedStack
-from holefill.kernels.native_attention import native_attention, supports
+from holefill.kernels.native_attention import native_attention
 from holefill.kernels.native_layers import LayerShape, LayerWeights, NativeLayers
 from holefill.kernels.native_layers import supports as supports_layers
 from holefill.kernels.quant_linear import QuantLinear, Weight
 from holefill.kernels.row_attention import KeyPart, attend, key_parts
+from holefill.model.adapter_file import Adapter, load_adapter
+from holefill.model.adapters import AdaptableLinear, merged
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
+from holefill.model.errors import EngineError
 from holefill.model.forms import choose_form
 from holefill.model.kv.cache import KVCache
 from holefill.model.packed import load_packed
 from holefill.model.weights import Progress, Weights, load_dense
+
+if TYPE_CHECKING:
+    from holefill.model.graphs import Forwards
+
+log = logging.getLogger(__name__)
 
 WeightFormat = Literal["packed", "native", "w8a8", "fp32", "bf16"]
 
@@ -64,14 +74,14 @@ class Rope:
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
         half = config.head_dim // 2
         exponents = torch.arange(half, dtype=torch.float32, device=device) / half
-        self._frequencies = 1.0 / config.rope_theta**exponents
+        self.frequencies = 1.0 / config.rope_theta**exponents
         if config.rope_divisors is not None:
-            self._frequencies /= torch.tensor(config.rope_divisors, device=device)
+            self.frequencies /= torch.tensor(config.rope_divisors, device=device)
         self._half = half
 
     def tables(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """cos and signed sin [n, 1, head_dim], made once per forward and shared by all layers."""
-        angles = positions.float()[:, None, None] * self._frequencies
+        angles = positions.float()[:, None, None] * self.frequencies
         sin = angles.sin()
         return angles.cos().repeat(1, 1, 2), torch.cat((-sin, sin), dim=-1)
 
@@ -113,8 +123,9 @@ class Attention:
         bias = weights.vector(f"{at}.qkv_bias") if config.qkv_bias else None
         self._layer, self._rope = layer, rope
         self._heads, self._kv_heads, self._head_dim = config.heads, config.kv_heads, config.head_dim
-        self._qkv = QuantLinear(weights[f"{at}.qkv"], bias, backend=precise(backend))
-        self._o = QuantLinear(weights[f"{at}.o"], backend=precise(backend))
+        self._qkv = AdaptableLinear(f"{at}.qkv", weights[f"{at}.qkv"], bias, backend=precise(backend))
+        self._o = AdaptableLinear(f"{at}.o", weights[f"{at}.o"], backend=precise(backend))
+        self.linears = (self._qkv, self._o)
 
     def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:
         n, turned = x.shape[0], self._heads + self._kv_heads
@@ -146,8 +157,10 @@ class Mlp:
 
     def __init__(self, weights: Weights, layer: int, backend: str) -> None:
         self._width = weights.config.intermediate_size
-        self._gate_up = QuantLinear(weights[f"layers.{layer}.gate_up"], backend=backend)
-        self._down = QuantLinear(weights[f"layers.{layer}.down"], backend=backend)
+        at = f"layers.{layer}"
+        self._gate_up = AdaptableLinear(f"{at}.gate_up", weights[f"{at}.gate_up"], backend=backend)
+        self._down = AdaptableLinear(f"{at}.down", weights[f"{at}.down"], backend=backend)
+        self.linears = (self._gate_up, self._down)
 
     def __call__(self, x: Tensor) -> Tensor:
         both = self._gate_up(x)
@@ -161,6 +174,7 @@ class Block:
         self._attention = Attention(weights, layer, rope, backend)
         self._mlp_norm = RmsNorm(weights.vector(f"layers.{layer}.mlp_norm"), eps)
         self._mlp = Mlp(weights, layer, backend)
+        self.linears = (*self._attention.linears, *self._mlp.linears)
 
     def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:
         x = x + self._attention(self._attn_norm(x), cache, step)
@@ -170,13 +184,29 @@ class Block:
 class Transformer:
     """One model, ready. Holds no state of a sequence: that is the ``KVCache`` of each call."""
 
-    def __init__(self, weights: Weights, *, device: torch.device | str = "cpu", backend: str = "torch") -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        device: torch.device | str = "cpu",
+        backend: str = "torch",
+        kernels: dispatch.Name = "auto",
+        graphs: bool = True,
+    ) -> None:
+        """``backend`` is that of the weights' form. Raises KernelError where ``kernels`` cannot run here."""
         self.config = weights.config
         self.device = torch.device(device)
         self.dtype = weights.vector("norm").dtype
-        self._native = backend == "native" and supports(self.config.head_dim)
-        self._embed: Weight = weights["embed"]
+        site = dispatch.Site(self.device, self.dtype, self.config.head_dim, _stored(weights, backend))
+        self.kernels = dispatch.choose(site, kernels)
         self._rope = Rope(self.config, self.device)
+        self._forwards: Forwards | None = None
+        if self.kernels.fused is not None:
+            self._forwards = _fused(weights, self._rope, self.device, self.kernels, graphs=graphs)
+            return
+        backend = self.kernels.linear.kernels
+        self._native = self.kernels.attention.kernels == "native"
+        self._embed: Weight = weights["embed"]
         self._blocks = [Block(weights, layer, self._rope, backend) for layer in range(self.config.layers)]
         self._one_call = native_layers(weights) if self._native and backend == "native" else None
         self._layers = self._one_call
@@ -190,22 +220,58 @@ class Transformer:
         *,
         device: str = "auto",
         weights: WeightFormat = "packed",
+        kernels: dispatch.Name = "auto",
+        adapter: Path | None = None,
         progress: Progress | None = None,
     ) -> Transformer:
-        """A GGUF file or a Hugging Face folder. Raises CheckpointError.
+        """A GGUF file or a Hugging Face folder. Raises CheckpointError, and EngineError for kernels that cannot run.
 
-        ``auto`` takes a CUDA device in bf16 where there is one. On a CPU ``packed`` is ``native`` where its kernels run
-        fast and ``w8a8`` elsewhere; either writes a packed file beside the model the first time, or in the user's cache
-        folder where that is not writable, and maps it afterwards.
+        ``adapter``: a low-rank adapter's file; AdapterError when it belongs to another model. On a CUDA device it is
+        merged into bf16 weights, elsewhere added (see ``model.adapters``).
+
+        ``auto`` takes a CUDA device where there is one. On a CPU ``packed`` is ``native`` where its kernels run
+        fast and ``w8a8`` elsewhere; on a CUDA device it is a GGUF file's own codes, or bf16 for a folder and without
+        Triton. A quantised form writes a packed file beside the model the first time, or in the user's cache folder
+        where that is not writable, and maps it afterwards.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         target = torch.device(device)
-        if weights in ("packed", "native", "w8a8") and target.type == "cpu":
-            form = choose_form(None if weights == "packed" else weights)
-            return load_packed(path, form, lambda ready: cls(ready, device=target, backend=form.backend), progress)
-        dtype = torch.float32 if weights == "fp32" else torch.bfloat16
-        return cls(load_dense(open_checkpoint(path), dtype, target, progress), device=target)
+        name = _form_name(path, target, weights, kernels)
+        if adapter is not None and name == "cuda-grouped":
+            name = None  # the fused forwards read the base's codes alone
+        try:
+            if name is None:
+                dtype = torch.float32 if weights == "fp32" else torch.bfloat16
+                dense = load_dense(open_checkpoint(path), dtype, target, progress)
+                if adapter is not None and target.type != "cpu":
+                    return cls(merged(dense, load_adapter(adapter, path, dense.config)), device=target, kernels=kernels)
+                return cls(dense, device=target, kernels=kernels).adapted(adapter, path)
+            form = choose_form(None if name == "best" else name)
+            dtype = torch.float32 if target.type == "cpu" else torch.bfloat16
+
+            def build(ready: Weights) -> Transformer:
+                placed = ready.to(target, dtype) if form.backend == "codes" else ready
+                return cls(placed, device=target, backend=form.backend, kernels=kernels)
+
+            return load_packed(path, form, build, progress).adapted(adapter, path)
+        except dispatch.KernelError as error:
+            raise EngineError(str(error)) from error
+
+    def adapted(self, adapter: Path | None, base: Path) -> Transformer:
+        """This model with the adapter of that file, which must be of ``base``; itself when there is none."""
+        if adapter is not None:
+            self.adapt(load_adapter(adapter, base, self.config))
+        return self
+
+    def adapt(self, adapter: Adapter | None) -> None:
+        """Exchanges the adapter between forwards, without reading weights; rows cached before are of the old one."""
+        if self.device.type != "cpu" or self._forwards is not None:
+            raise EngineError("on this device an adapter is part of the weights: load the model again to change it")
+        for block in self._blocks:
+            for linear in block.linears:
+                linear.adapt(adapter)
+        self._layers = self._one_call if adapter is None else None  # the one call knows no additions
 
     def new_cache(self, capacity: int) -> KVCache:
         return KVCache(self.config, capacity, dtype=self.dtype, device=self.device)
@@ -227,6 +293,12 @@ class Transformer:
         """
         n, device = ids.shape[0], self.device
         cache.reserve(n)
+        rows = slice(n - 1, n) if logit_rows is None else logit_rows
+        if self._forwards is not None:
+            at = torch.arange(cache.length, cache.length + n) if positions is None else positions
+            logits = self._forwards(ids, cache, at, tree_mask, rows)
+            cache.length += n
+            return logits
         ids = ids.to(device)
         if positions is None:
             positions = torch.arange(cache.length, cache.length + n, device=device)
@@ -246,5 +318,40 @@ class Transformer:
             for block in self._blocks:
                 x = block(x, cache, step)
         cache.length += n
-        rows = slice(n - 1, n) if logit_rows is None else logit_rows
         return self._head(self._norm(x[rows])).float()
+
+
+def _stored(weights: Weights, backend: str) -> dispatch.Stored:
+    if backend == "torch":
+        return "dense" if isinstance(weights.head, Tensor) else "rows"
+    return "native" if backend == "native" else "codes"
+
+
+def _fused(weights: Weights, rope: Rope, device: torch.device, plan: dispatch.Plan, *, graphs: bool) -> Forwards:
+    """Imported here: the fused kernels bring Triton in, which a CPU process has no use for."""
+    from holefill.model.fused import FusedDecoder
+    from holefill.model.graphs import CudaRecorder, Forwards
+
+    record = CudaRecorder(device) if graphs and device.type == "cuda" and plan.fused == "triton" else None
+    return Forwards(FusedDecoder(weights, rope.frequencies, plan), device, record)
+
+
+def _form_name(path: Path, device: torch.device, weights: WeightFormat, kernels: str) -> str | None:
+    """The packed form to load, ``best`` for this CPU's, None for unquantised weights. Raises EngineError."""
+    if weights in ("fp32", "bf16"):
+        return None
+    on_cpu = device.type == "cpu"
+    if weights != "packed":
+        if not on_cpu:
+            raise EngineError(f"weights {weights} are a CPU's: choose packed or bf16 on {device}")
+        return weights
+    if on_cpu:
+        return {"triton": "cuda-grouped", "native": "native", "torch": "w8a8"}.get(kernels, "best")
+    if path.is_dir() or kernels == "torch":
+        return None
+    obstacle = dispatch.triton_obstacle(device, asked=kernels == "triton")
+    if obstacle is None or kernels == "reference":
+        return "cuda-grouped"
+    if kernels == "auto":
+        log.warning("unquantised weights in bf16, on torch's kernels: %s", obstacle)
+    return None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import click
 
@@ -23,6 +24,7 @@ from holefill.evaluation.runner import commit_name, device_name, model_sha256
 from holefill.evaluation.terminal import print_last_line, progress_bar
 from holefill.model.errors import ModelError
 from holefill.model.store import ModelStore
+from holefill.model.transformer import WeightFormat
 
 PREFILL = (128, 512)
 DECODE_AT = 512
@@ -108,23 +110,38 @@ def measure_speed(
 
 @click.command()
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name or GGUF file.")
+@click.option(
+    "--weights",
+    default="auto",
+    show_default=True,
+    type=click.Choice(("auto", *get_args(WeightFormat)[1:])),
+    help="Form of our weights; auto is what this machine would serve, w8a8 the torch back end.",
+)
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1), help="Of every timing.")
 @click.option("--prompts", default=4, show_default=True, type=click.IntRange(min=1), help="Of the speculation part.")
 @click.option("--speculation/--no-speculation", default=True, show_default=True, help="What drafting brings.")
 @click.option("--llama/--no-llama", default=True, show_default=True, help="Beside llama.cpp, where it is installed.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Also append the line here.")
-def bench(model: str, repeats: int, prompts: int, speculation: bool, llama: bool, output: Path | None) -> None:
+def bench(
+    model: str,
+    weights: str,
+    repeats: int,
+    prompts: int,
+    speculation: bool,
+    llama: bool,
+    output: Path | None,
+) -> None:
     """Speed on this machine: prefill, decode, t(n)/t(1), memory, load, a whole suggestion, speculation."""
     began = time.monotonic()
     try:
         path = ModelStore.default().resolve(model)
-        ours, load = _loaded(path)
-    except ModelError as error:
+        ours, load = _loaded(path, cast(WeightFormat, "packed" if weights == "auto" else weights))
+    except (ModelError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     ids = code_ids(ours.tokenizer, ROWS_AT + max(ROWS))
     line: dict[str, object] = {
         "bench": "speed", "model": Path(model).name, "model_sha256": model_sha256(model), "device": device_name(),
-        "commit": commit_name(), "threads": ours.threads, "repeats": repeats,
+        "commit": commit_name(), "weights": weights, "threads": ours.threads, "repeats": repeats,
     }  # fmt: skip
     _show("load", {"seconds": round(load.wall, 2), "cpu_seconds": round(load.cpu, 2)})
     suggestion = measure_suggestion(ours)
@@ -158,11 +175,11 @@ def bench(model: str, repeats: int, prompts: int, speculation: bool, llama: bool
     print_last_line(line)
 
 
-def _loaded(path: Path) -> tuple[Ours, Seconds]:
+def _loaded(path: Path, weights: WeightFormat) -> tuple[Ours, Seconds]:
     """A warm start: what the packed cache beside the model is for. The first start ever writes it and is not timed."""
-    Ours(path)
+    Ours(path, weights)
     loaded: list[Ours] = []
-    seconds = timed(lambda: loaded.append(Ours(path)))
+    seconds = timed(lambda: loaded.append(Ours(path, weights)))
     return loaded[0], seconds
 
 

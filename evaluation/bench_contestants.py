@@ -13,7 +13,7 @@ from holefill.model.kv.cache import KVCache
 from holefill.model.loading import load_tokenizer
 from holefill.model.spec.cost import CostCurve, forward_cost
 from holefill.model.spec.speculator import TreeSpeculator
-from holefill.model.transformer import Transformer
+from holefill.model.transformer import Transformer, WeightFormat
 
 _CHUNK = 128  # rows of one prefill forward, as in the engine
 
@@ -29,9 +29,9 @@ class Contestant(Protocol):
 class Ours:
     """The transformer alone for the step times; ``engine`` makes whole engines over it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, weights: WeightFormat = "packed") -> None:
         self.tokenizer = load_tokenizer(path)
-        self.transformer = Transformer.load(path)
+        self.transformer = Transformer.load(path, weights=weights)
         self.threads = torch.get_num_threads()
         self._name = path.stem
         self._cache: KVCache = self.transformer.new_cache(2048)

@@ -59,6 +59,7 @@ class RunOptions:
     providers: str = ""
     form: str | None = None
     fit: str | None = None
+    adapter: Path | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -75,12 +76,13 @@ class RunOptions:
 
     @property
     def under_test(self) -> EngineUnderTest:
-        return EngineUnderTest(self.model, self.engine, self.engine_url, self.token_ranks, self.level)
+        return EngineUnderTest(self.model, self.engine, self.engine_url, self.token_ranks, self.adapter, self.level)
 
     @property
     def engine_label(self) -> str:
-        """Empty for our own engine in this process."""
-        return self.engine_url or ("" if self.engine == HOLEFILL else self.engine)
+        """Empty for our own engine in this process without an adapter."""
+        own = "" if self.adapter is None else f"adapter {self.adapter.stem}"
+        return self.engine_url or (own if self.engine == HOLEFILL else self.engine)
 
 
 def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -> Path:
@@ -236,6 +238,11 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             default=HOLEFILL,
             show_default=True,
             help="Who computes; llama.cpp runs the same GGUF file on the same prompt ids.",
+        ),
+        click.option(
+            "--adapter",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Low-rank adapter of the model (own engine in this process).",
         ),
         click.option(
             "--fit",

@@ -82,6 +82,7 @@ def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: T
     return replace(
         record,
         token_scores=_token_scores(suite, cut, system, case, backend, completion),
+        prompt=backend.prompt_text,
         prompt_sha=_sha(backend.prompt_ids),
         accepted={name: count for name, count in accepted.items() if count},
     )

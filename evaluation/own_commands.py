@@ -60,6 +60,8 @@ def repo(
     """Measure holefill on your own repository, from its git history. No code leaves this machine."""
     options = RunOptions(**given)  # type: ignore[arg-type]  # click has checked every value
     case_set = read_cases(saved) if saved is not None else make_cases(path, since or _recent(path), count, options.seed)
+    if saved is None and len(case_set.cases) < count:
+        click.echo(f"the history gives {len(case_set.cases)} cases: an older --since gives more", err=True)
     if save_cases is not None:
         write_cases(save_cases, case_set)
     if only_cases:

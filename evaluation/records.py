@@ -87,6 +87,8 @@ class Record:
     reason: str = ""
     finish: str = ""
     items: tuple[UsedItem, ...] = ()
+    prompt: str = ""
+    """As text, with its special tokens spelled out."""
     prompt_sha: str = ""
     """Of the prompt's token ids: two engines were asked the same thing where it is equal."""
     prompt_tokens: int = 0
@@ -139,7 +141,7 @@ def _drop_torn_line(path: Path) -> None:
             file.truncate(data.rfind(b"\n") + 1)
 
 
-_TEXTS = frozenset({"shown", "generated", "target"})
+_TEXTS = frozenset({"shown", "generated", "target", "prompt"})
 
 
 def write_slim(run: Run, path: Path, note: str = "") -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from holefill.evaluation.metrics.bootstrap import mean_interval
+from holefill.evaluation.metrics.bootstrap import Interval, mean_interval
 from holefill.evaluation.metrics.latency import EDITOR_WINDOW_MS
 from holefill.evaluation.plots import Bar, Series, bars, curve, differences, distribution
 from holefill.evaluation.records import Record, RunHeader
+from holefill.evaluation.suites.registry import load_suites
 from holefill.evaluation.summary import Summary, pair, sources
 
 HEADLINES = ("pass_at_1", "em", "nim", "expected_type", "es")
@@ -174,21 +175,32 @@ def _per_forward(arms: Sequence[Arm]) -> list[str]:
 
 
 def _budget(arms: Sequence[Arm], name: str) -> list[str]:
-    """Runs that differ in their budget of repository context, as one line per model and engine."""
-    lines: dict[str, list[tuple[float, float, float, float]]] = {}
+    """One line per engine, model and kind of context, from no context over the budgets that were run."""
+    lines: dict[tuple[str, str, str], dict[int, Interval]] = {}
     for arm in arms:
-        budget = 0 if arm.summary.context == "off" else arm.header.context_tokens
         interval = arm.summary.intervals.get(name)
-        if budget is not None and interval is not None:
-            key = f"{arm.header.engine} {arm.header.model}".strip()
-            lines.setdefault(key, []).append((budget, interval.mean, interval.low, interval.high))
-    series = [
-        Series(key, tuple((x, y) for x, y, _, _ in points), tuple((low, high) for _, _, low, high in points), number)
-        for number, (key, points) in enumerate((key, sorted(points)) for key, points in lines.items())
-        if len({point[0] for point in points}) > 1
-    ]
+        if interval is not None:
+            key = (arm.header.engine, arm.header.model, arm.summary.context)
+            lines.setdefault(key, {})[_budget_of(arm)] = interval
+    series: list[Series] = []
+    for (engine, model, context), points in lines.items():
+        points = {**lines.get((engine, model, "off"), {}), **points}
+        if context != "off" and len(points) > 1:
+            label = ", ".join(part for part in (engine, model, context) if part)
+            places = tuple((float(budget), points[budget].mean) for budget in sorted(points))
+            band = tuple((points[budget].low, points[budget].high) for budget in sorted(points))
+            series.append(Series(label, places, band, len(series)))
     title = f"{title_of(name)} against the budget of repository context"
     return [curve(title, series, "tokens of budget", "%", top=100.0)] if series else []
+
+
+def _budget_of(arm: Arm) -> int:
+    if arm.summary.context == "off":
+        return 0
+    if arm.header.context_tokens is not None:
+        return arm.header.context_tokens
+    suite = load_suites().get(arm.header.suite)
+    return 0 if suite is None else suite.prompt.context_tokens
 
 
 def _prompt_size(arms: Sequence[Arm], name: str) -> list[str]:

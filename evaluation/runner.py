@@ -83,6 +83,8 @@ class EngineUnderTest:
     url: str | None = None
     """An engine or OpenAI-compatible server; then ``name`` does not count."""
     token_ranks: bool = False
+    adapter: Path | None = None
+    """Of our own engine in this process."""
     fit: Fit | None = None
 
 
@@ -93,6 +95,8 @@ Loaded = Callable[[str, float], None]
 def load_system(under_test: EngineUnderTest, progress: Loaded | None = None) -> System:
     """In-process, llama.cpp, or over HTTP with the tokenizer of ``model``. Raises ``ModelError``."""
     model = under_test.model
+    if under_test.adapter is not None and (under_test.url is not None or under_test.name != HOLEFILL):
+        raise DataError("an adapter is for our own engine in this process: leave --engine and --engine-url out")
     if under_test.url is not None:
         url = under_test.url.removeprefix("unix://")
         backend = HttpBackend(uds=Path(url)) if url.startswith("/") else HttpBackend(url)
@@ -105,7 +109,7 @@ def load_system(under_test: EngineUnderTest, progress: Loaded | None = None) -> 
         return System(LlamaCppBackend(path, tokenizer, Path(model).name), tokenizer, cpu_name())
     from holefill.model.loading import load_engine  # torch: only where the engine is in this process
 
-    engine = load_engine(model, wait_for_masks=True, progress=progress)
+    engine = load_engine(model, wait_for_masks=True, adapter=under_test.adapter, progress=progress)
     ranks = None
     if under_test.token_ranks:
         from holefill.evaluation.token_ranks import TokenRanks

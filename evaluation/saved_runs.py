@@ -55,7 +55,7 @@ def _label(run: Run) -> str:
 @click.argument("identity", metavar="ID")
 @click.option("--run", "path", type=_RUN, required=True, help="A saved run.")
 def show(identity: str, path: Path) -> None:
-    """Show one case of a saved run: context, output, what the user saw, score. ID may be its end."""
+    """Show one case of a saved run: prompt, context, output, what the user saw, score. ID may be its end."""
     records = [record for record in read_run(path).records if record.id == identity or record.id.endswith(identity)]
     if not records:
         raise DataError(f"{path} has no case {identity}")
@@ -68,6 +68,9 @@ def _show(record: Record) -> None:
     if record.error:
         click.echo(f"could not be run: {record.error}")
         return
+    if record.prompt:
+        click.secho("── prompt", dim=True)
+        click.echo(record.prompt)
     for item in record.items:
         click.secho(f"── context from {item.source}: {', '.join(item.paths)}", dim=True)
         click.echo(item.text)

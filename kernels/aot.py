@@ -126,7 +126,8 @@ def choice_cases(vocab: int) -> Iterator[Case]:
 
 def linear_case(dtype: torch.dtype, n: int, bits: int, group: int, *, affine: bool, bias: bool) -> Case:
     e = POINTERS[dtype]
-    arguments = {"x": e, "codes": "*u8", "scales": "*fp16", "y": e, "size": "i32", "outputs": "i32", "n": "i32"}
+    arguments = {"x": e, "codes": "*u8", "scales": "*fp16", "y": e, "n": "i32"}
+    arguments |= dict.fromkeys(("size", "outputs", "y_stride"), "i32")
     constants: Constants = dict(quant_matmul.constants(dtype, n, bits, group, affine=affine, bias=bias))
     for name, type_, used in (("mins", "*fp16", affine), ("bias", e, bias)):
         if used:

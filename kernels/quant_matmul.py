@@ -3,15 +3,10 @@
 """y = x Wᵀ (+ b) over group-quantised weights of 4 or 8 bits, widened in registers: the linear layer on a GPU.
 
 Shapes
-    x       [n, in]              fp16, bf16 or fp32
-    codes   [out, in · bits / 8] uint8; 4 bits: byte j of a run of 128 inputs holds inputs j (low) and j + 64 (high)
-    scales  [out, in / group]    fp16
-    mins    [out, in / group]    fp16, affine formats only
-    bias    [out]                x's dtype, or None
-    y       [n, out]             x's dtype
-
-    w = scale · code + min             affine     (Q4_K)
-    w = scale · (code − 2^(bits−1))    symmetric  (Q8_0; Q5_0 and Q6_K widened to 8 bits)
+    x       [n, in]   fp16, bf16 or fp32
+    weight  [out, in] ``kernels.group_codes``
+    bias    [out]     x's dtype, or None
+    y       [n, out]  x's dtype or fp32; rows may be strided
 
 Sums are fp32 and run over the inputs in one order for every row, so a row does not depend on the rows beside it as long
 as n stays in one block of rows.
@@ -19,60 +14,14 @@ as n stays in one block of rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from holefill.kernels.group_codes import RUN, CodesStack, GroupCodes
 from holefill.kernels.jit import cdiv, jit, on_device_of, tl
 
-RUN = 128
-"""Inputs a step; every Qwen2.5-Coder width is a multiple."""
 OUTPUTS = 32
 """Outputs a program. Not yet tuned on a device."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupCodes:
-    """A weight [out, in] as the kernel reads it."""
-
-    codes: Tensor
-    scales: Tensor
-    mins: Tensor | None
-    bits: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.codes.shape[0], self.codes.shape[1] * 8 // self.bits
-
-    @property
-    def group(self) -> int:
-        return self.shape[1] // self.scales.shape[1]
-
-    def dequantize(self) -> Tensor:
-        """W in fp64 [out, in]."""
-        out, size = self.shape
-        codes = self.codes
-        if self.bits == 4:
-            runs = codes.view(out, size // RUN, RUN // 2)
-            codes = torch.cat((runs & 15, runs >> 4), dim=-1)
-        groups = codes.reshape(out, -1, self.group).double()
-        scales = self.scales.double()[:, :, None]
-        low = -scales * (1 << (self.bits - 1)) if self.mins is None else self.mins.double()[:, :, None]
-        return (groups * scales + low).view(out, size)
-
-
-def pack(codes: Tensor, scales: Tensor, mins: Tensor | None, *, bits: int) -> GroupCodes:
-    """``codes`` uint8 [out, in]. Raises ValueError for what the kernel does not read."""
-    out, size = codes.shape
-    groups = scales.shape[1]
-    if bits not in (4, 8) or size % RUN or size % groups or size // groups % 16:
-        raise ValueError(f"no kernel for {bits} bits, {size} inputs in {groups} groups: 4 or 8 bits, inputs by {RUN}")
-    if bits == 4:
-        runs = codes.view(out, size // RUN, 2, RUN // 2)
-        codes = (runs[:, :, 0] & 15 | runs[:, :, 1] << 4).view(out, size // 2)
-    mins = None if mins is None else mins.half().contiguous()
-    return GroupCodes(codes.contiguous(), scales.half().contiguous(), mins, bits)
 
 
 def reference(x: Tensor, weight: GroupCodes, bias: Tensor | None = None) -> Tensor:
@@ -101,6 +50,7 @@ def _quant_matmul_kernel(
     n,
     outputs,
     size,
+    y_stride,
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
     LOW: tl.constexpr,
@@ -135,7 +85,7 @@ def _quant_matmul_kernel(
         total = tl.dot(x_high, w_high, total, input_precision=PRECISION)
     if HAS_BIAS:
         total += tl.load(bias + output, mask=output < outputs, other=0.0).to(tl.float32)[None, :]
-    tl.store(y + row[:, None] * outputs + output[None, :], total.to(y.dtype.element_ty), mask=is_row & is_output)
+    tl.store(y + row[:, None] * y_stride + output[None, :], total.to(y.dtype.element_ty), mask=is_row & is_output)
 
 
 def constants(
@@ -153,16 +103,34 @@ def constants(
     }
 
 
-def quant_matmul(x: Tensor, weight: GroupCodes, bias: Tensor | None = None) -> Tensor:
-    """``x`` contiguous. Raises ValueError where it does not fit the weight."""
+def quant_matmul(x: Tensor, weight: GroupCodes, bias: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+    """``x`` contiguous; writes ``y`` where it is given. Raises ValueError where it does not fit the weight."""
     (n, width), (outputs, size) = x.shape, weight.shape
     if width != size or not x.is_contiguous():
         raise ValueError(f"x must be contiguous [n, {size}], not {tuple(x.shape)} with strides {x.stride()}")
-    y = torch.empty((n, outputs), dtype=x.dtype, device=x.device)
+    if y is None:
+        y = torch.empty((n, outputs), dtype=x.dtype, device=x.device)
+    if y.shape != (n, outputs) or y.stride(1) != 1:
+        raise ValueError(f"y must have dense rows of {outputs}, not {tuple(y.shape)} with strides {y.stride()}")
     if n == 0:
         return y
     constant = constants(x.dtype, n, weight.bits, weight.group, affine=weight.mins is not None, bias=bias is not None)
     grid = (cdiv(outputs, OUTPUTS), cdiv(n, int(constant["BLOCK_M"])))
     with on_device_of(x):
-        _quant_matmul_kernel[grid](x, weight.codes, weight.scales, weight.mins, bias, y, n, outputs, size, **constant)
+        _quant_matmul_kernel[grid](
+            x, weight.codes, weight.scales, weight.mins, bias, y, n, outputs, size, y.stride(0), **constant
+        )
+    return y
+
+
+def stacked_matmul(
+    x: Tensor, weight: CodesStack, bias: Tensor | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """y [n, out] of all parts side by side, in ``dtype`` (default: x's); one launch a part."""
+    y = torch.empty((len(x), weight.shape[0]), dtype=dtype or x.dtype, device=x.device)
+    start = 0
+    for part in weight.parts:
+        end = start + part.shape[0]
+        quant_matmul(x, part, None if bias is None else bias[start:end], y[:, start:end])
+        start = end
     return y

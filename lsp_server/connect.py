@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from holefill.model.serving.client import HttpBackend
 from holefill.model.serving.launch import LaunchOptions, LocalEngine
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
+from holefill.model.tuned import TunedError, serving_adapter
 
 IndexOf = Callable[[str | None], WorkspaceIndex | None]
 
@@ -88,8 +89,11 @@ def context_policy(settings: Settings) -> Policy:
     return with_budget(policy_for(settings.model, read_policies(user_policy_file())), settings.context_tokens)
 
 
-def completer(settings: Settings, index_of: IndexOf, holes: HolesRegistry | None = None) -> Completer:
-    """Raises ``model.errors.ModelError`` or ``context.errors.ContextError``, whose texts say what to do."""
+def completer(
+    settings: Settings, index_of: IndexOf, holes: HolesRegistry | None = None, roots: Sequence[str] = ()
+) -> Completer:
+    """``roots``: the workspace's folders. Raises ``model.errors.ModelError`` or ``context.errors.ContextError``, whose
+    texts say what to do."""
     store = ModelStore.default()
     if settings.model in store.known and store.find(settings.model) is None:
         raise ModelNotHereError(
@@ -103,19 +107,32 @@ def completer(settings: Settings, index_of: IndexOf, holes: HolesRegistry | None
         settings.completer_options(), context_tokens=policy.budget_tokens, context_form=policy.form, facts=True
     )
     judge = None if holes is None else Judge(index_of, holes)
-    return Completer(backend(settings), tokenizer, options, context, judge)
+    return Completer(backend(settings, roots), tokenizer, options, context, judge)
 
 
-def backend(settings: Settings) -> Backend:
+def backend(settings: Settings, roots: Sequence[str] = ()) -> Backend:
     """A ready engine: somebody else's at ``engine_url``, or our own process, started when it does not run."""
     if settings.engine_url:
         url = settings.engine_url.removeprefix("unix://")
         if url.startswith("/"):
             return HttpBackend(uds=Path(url), token=token_of(settings))
         return HttpBackend(url, token=token_of(settings))
-    engine = LocalEngine(LaunchOptions(settings.model))
+    engine = LocalEngine(LaunchOptions(settings.model, adapter=adapter_for(settings, roots)))
     engine.ensure()
     return engine
+
+
+def adapter_for(settings: Settings, roots: Sequence[str]) -> Path | None:
+    """The file the setting names, else the tuned adapter of the workspace; of several folders none, as one engine
+    serves them all. Raises TunedError for a file that is not there."""
+    if settings.adapter == "off":
+        return None
+    if settings.adapter:
+        path = Path(settings.adapter).expanduser()
+        if not path.is_file():
+            raise TunedError(f"the adapter {path} is not there: change the setting adapter, or empty it")
+        return path
+    return serving_adapter(roots[0], settings.model) if len(roots) == 1 else None
 
 
 def fetch_model(settings: Settings, progress: Progress) -> None:

@@ -58,13 +58,18 @@ def root_of(file: Path) -> Path:
 
 
 def shoot(
-    cursor: Cursor, model: str, context: bool, options: CompleterOptions, progress: Progress | None = None
+    cursor: Cursor,
+    model: str,
+    context: bool,
+    options: CompleterOptions,
+    progress: Progress | None = None,
+    adapter: Path | None = None,
 ) -> Shot:
     """Loads the model, indexes the folder when context is wanted, completes. Raises ModelError or ContextError."""
     from holefill.model.loading import load_engine  # torch: two seconds that other commands need not pay
 
     start = time.perf_counter()
-    engine = load_engine(model, progress=progress)
+    engine = load_engine(model, adapter=adapter, progress=progress)
     loaded = time.perf_counter()
     index = _index(cursor) if context else None
     indexed = time.perf_counter()

@@ -121,7 +121,7 @@ class HolefillServer(LanguageServer):
         return completion
 
     def _connect(self) -> Completer:
-        completer = connect.completer(self.session.settings, self.indexes.of, self.chat.holes)
+        completer = connect.completer(self.session.settings, self.indexes.of, self.chat.holes, self.session.roots)
         self.repositories.connected()
         return completer
 

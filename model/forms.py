@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from holefill.kernels import grouped_linear
+from holefill.kernels.group_codes import RUN, CodesStack, GroupCodes, stack_codes
 from holefill.kernels.grouped_linear import Grouped, GroupedStack, quantize_groups, stack
 from holefill.kernels.quant_linear import RowQuantized, Weight, quantize_rows
 from holefill.model.weights import Slot, Source, read_dense
@@ -84,7 +86,42 @@ def _restore_groups(arrays: Mapping[str, Tensor], layout: Any) -> Weight:
     return GroupedStack(tuple(parts))
 
 
+def _codes(source: Source, slot: Slot) -> Weight:
+    """As ``_groups``, in the layout of the GPU kernel; fp32 through the vendor's library where it does not fit."""
+    if slot.shape[1] % RUN:
+        return read_dense(source, slot)
+    return stack_codes([source.grouped(part.name) or quantize_groups(source.read(part.name)) for part in slot.parts])
+
+
+def _store_codes(weight: Weight) -> tuple[Mapping[str, Tensor], Any]:
+    if isinstance(weight, Tensor):
+        return {"dense": weight}, None
+    assert isinstance(weight, CodesStack)
+    arrays: dict[str, Tensor] = {}
+    for index, part in enumerate(weight.parts):
+        arrays[f"{index}_codes"] = part.codes
+        arrays[f"{index}_scales"] = part.scales.view(torch.uint8)
+        if part.mins is not None:
+            arrays[f"{index}_mins"] = part.mins.view(torch.uint8)
+    return arrays, [part.bits for part in weight.parts]
+
+
+def _restore_codes(arrays: Mapping[str, Tensor], layout: Any) -> Weight:
+    if layout is None:
+        return arrays["dense"]
+
+    def halves(name: str) -> Tensor:
+        return arrays[name].view(torch.float16)
+
+    def part(index: int, bits: int) -> GroupCodes:
+        mins = halves(f"{index}_mins") if f"{index}_mins" in arrays else None
+        return GroupCodes(arrays[f"{index}_codes"], halves(f"{index}_scales"), mins, bits)
+
+    return CodesStack(tuple(part(index, bits) for index, bits in enumerate(layout)))
+
+
 FORMS: Mapping[str, Form] = {
     "w8a8": Form("w8a8", "torch", _rows, _store_rows, _restore_rows, copies=True),
     "native": Form("native", "native", _groups, _store_groups, _restore_groups, copies=False),
+    "cuda-grouped": Form("cuda-grouped", "codes", _codes, _store_codes, _restore_codes, copies=True),
 }

@@ -28,16 +28,20 @@ def load_engine(
     speculation: bool = True,
     speculator: Speculator | None = None,
     wait_for_masks: bool = False,
+    adapter: Path | None = None,
 ) -> Engine[KVCache]:
     """Drafts with all drafters unless ``speculation`` is off or a ``speculator`` is given.
 
+    ``adapter``: file of a low-rank adapter of this model. It is part of the engine from here on: an engine's cached
+    rows and learned drafts are of one adapter, or of none.
+
     ``wait_for_masks``: the first constrained request of a language waits for its tables, else it runs without.
 
-    Raises ``UnknownModelError``, ``CheckpointError`` or ``NoFimTokensError``.
+    Raises ``UnknownModelError``, ``CheckpointError``, ``AdapterError`` or ``NoFimTokensError``.
     """
     path = ModelStore.default().resolve(str(model))
     tokenizer = load_tokenizer(path)
-    transformer = Transformer.load(path, device=device, weights=weights, progress=progress)
+    transformer = Transformer.load(path, device=device, weights=weights, adapter=adapter, progress=progress)
     options = options or EngineOptions()
     options = replace(
         options,

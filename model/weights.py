@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from holefill.kernels.group_codes import CodesStack
 from holefill.kernels.grouped_linear import Grouped
 from holefill.kernels.quant_linear import Weight
 from holefill.model.config import ModelConfig
@@ -104,6 +105,15 @@ class Weights:
     @property
     def head(self) -> Weight:
         return self.by_slot["embed" if self.config.tied_head else "head"]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Weights:
+        """On a device; ``dtype`` is that of norms, biases and unquantised matrices. Only CodesStacks move."""
+        moved: dict[str, Weight] = {}
+        for name in self.by_slot:
+            weight = self.by_slot[name]
+            assert isinstance(weight, Tensor | CodesStack), name
+            moved[name] = weight.to(device, dtype) if isinstance(weight, Tensor) else weight.to(device)
+        return Weights(self.config, moved)
 
 
 def each_slot(

@@ -26,13 +26,21 @@ LINES_AROUND = 8
 @click.command()
 @click.argument("location", required=False, metavar="FILE:LINE:COL")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
+@click.option("--adapter", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Adapter of the model.")
 @click.option("--context", type=click.Choice(["on", "off"]), help="Repository context in the prompt (--example: on).")
 @click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1, 512), help="Length limit.")
 @click.option("--explain", is_flag=True, help="Also print the receipt: scores, tokens, what was left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option("--example", is_flag=True, help="Complete the example workspace, whose answer is in its other file.")
 def complete(
-    location: str | None, model: str, context: str | None, max_tokens: int, explain: bool, as_json: bool, example: bool
+    location: str | None,
+    model: str,
+    adapter: Path | None,
+    context: str | None,
+    max_tokens: int,
+    explain: bool,
+    as_json: bool,
+    example: bool,
 ) -> None:
     """Complete the hole at FILE:LINE:COL (both count from 1) and show the file with the suggestion in place."""
     from holefill.context.errors import ContextError
@@ -44,7 +52,7 @@ def complete(
     try:
         with click.progressbar(length=100, label="preparing the model", show_eta=False, file=sys.stderr) as bar:
             options = CompleterOptions(max_new_tokens=max_tokens)
-            shot = shoot(cursor, model, wanted, options, lambda _, done: bar.update(int(100 * done) - bar.pos))
+            shot = shoot(cursor, model, wanted, options, lambda _, done: bar.update(int(100 * done) - bar.pos), adapter)
     except (ModelError, ContextError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

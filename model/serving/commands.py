@@ -30,6 +30,9 @@ WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key 
     help="File with the token that clients of --listen must send as 'Authorization: Bearer TOKEN'.",
 )
 @click.option("--idle-minutes", type=click.FloatRange(min=0.01), help="Exit after this long without a request.")
+@click.option(
+    "--adapter", type=click.Path(exists=True, path_type=Path, dir_okay=False), help="Low-rank adapter of the model."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--slots", type=click.IntRange(1, 64), default=4, show_default=True, help="Prompts whose work is kept.")
 @click.option("--max-context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens per request.")
@@ -39,6 +42,7 @@ def engine(
     listen: str | None,
     token_file: Path | None,
     idle_minutes: float | None,
+    adapter: Path | None,
     device: str,
     slots: int,
     max_context: int,
@@ -51,8 +55,8 @@ def engine(
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         address = _address(listen, token_file)
-        socket_path = socket_path or (None if listen else _default_socket(model))
-        _run(model, socket_path, address, idle_minutes, device, slots, max_context)
+        socket_path = socket_path or (None if listen else _default_socket(model, adapter))
+        _run(model, socket_path, address, idle_minutes, adapter, device, slots, max_context)
     except ModelError as error:
         raise click.ClickException(str(error)) from error
 
@@ -76,10 +80,10 @@ def _address(listen: str | None, token_file: Path | None) -> tuple[str, int, str
     return host.strip("[]"), int(port), token
 
 
-def _default_socket(model: str) -> Path:
+def _default_socket(model: str, adapter: Path | None) -> Path:
     from holefill.model.serving.launch import socket_path
 
-    return socket_path(model)
+    return socket_path(model, adapter=adapter)
 
 
 def _run(
@@ -87,6 +91,7 @@ def _run(
     path: Path | None,
     address: tuple[str, int, str] | None,
     idle_minutes: float | None,
+    adapter: Path | None,
     device: str,
     slots: int,
     max_context: int,
@@ -106,7 +111,7 @@ def _run(
         from holefill.model.loading import load_engine
 
         options = EngineOptions(name=state.model_name, slots=slots, max_context=max_context)
-        loaded = load_engine(model, device=device, options=options, progress=report)
+        loaded = load_engine(model, device=device, options=options, adapter=adapter, progress=report)
         state.ready(loaded, loaded.tokenizer, loaded.check, loaded)
         click.echo(f"ready: {state.model_name}", err=True)
         loaded.warm(range(WARM_TOKENS))

@@ -36,6 +36,8 @@ class LaunchOptions:
     idle_minutes: float = 30.0
     start_timeout_s: float = 600.0
     """A first start packs the weights."""
+    adapter: Path | None = None
+    """Low-rank adapter file; an engine serves one, so that no cache is shared between two."""
     runtime_dir: Path | None = None
     """Folder of sockets; None: the user's own runtime folder."""
 
@@ -49,10 +51,13 @@ def runtime_dir() -> Path:
     return Path(platformdirs.user_cache_dir("holefill", appauthor=False)) / "run"
 
 
-def socket_path(model: str, device: str = "auto", folder: Path | None = None) -> Path:
+def socket_path(model: str, device: str = "auto", folder: Path | None = None, *, adapter: Path | None = None) -> Path:
     """Short, for the 107 bytes a socket's path may have; the same for every way to write the path of one file."""
     local = Path(model).expanduser()
     identity = f"{local.resolve() if local.exists() else model}\n{device}\n{os.environ.get('HOLEFILL_HOME', '')}"
+    if adapter is not None:  # trained anew it is another file, and needs another engine
+        stamp = adapter.stat().st_mtime_ns if adapter.exists() else 0
+        identity += f"\n{adapter.resolve()} {stamp}"
     return (folder or runtime_dir()) / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sock"
 
 
@@ -62,7 +67,7 @@ class LocalEngine:
     def __init__(self, options: LaunchOptions, progress: Callable[[Health], None] | None = None) -> None:
         self._options = options
         self._progress = progress or (lambda health: None)
-        self._socket = socket_path(options.model, options.device, options.runtime_dir)
+        self._socket = socket_path(options.model, options.device, options.runtime_dir, adapter=options.adapter)
         self._lock = threading.Lock()
         self._backend = HttpBackend(uds=self._socket)
 
@@ -115,6 +120,8 @@ class LocalEngine:
         command = [sys.executable, "-P", "-m", "holefill.model.serving.commands"]
         command += ["--model", self._options.model, "--socket", str(self._socket), "--device", self._options.device]
         command += ["--idle-minutes", str(self._options.idle_minutes)]
+        if self._options.adapter is not None:
+            command += ["--adapter", str(self._options.adapter)]
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             return subprocess.Popen(

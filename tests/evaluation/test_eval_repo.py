@@ -84,6 +84,11 @@ def test_the_same_cases_twice_and_a_page(invoke: Invoke, cases: tuple[Case, ...]
     assert "<svg" in Path(str(first["run"])).with_suffix(".html").read_text()
 
 
+def test_a_short_history_says_so(invoke: Invoke, cases: tuple[Case, ...]) -> None:
+    assert "gives 6 cases" in invoke("--cases", "7", "--only-cases", answer=knowing(cases)).stderr
+    assert "gives" not in invoke("--only-cases", answer=knowing(cases)).stderr
+
+
 def test_a_killed_run_goes_on(invoke: Invoke, cases: tuple[Case, ...]) -> None:
     whole = last(invoke(answer=knowing(cases)))
     file = Path(str(whole["run"]))

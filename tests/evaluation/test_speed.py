@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from holefill.evaluation import bench
 from holefill.evaluation.bench import DECODE_AT, DECODE_TOKENS, PREFILL, ROWS, ROWS_AT, interleaved, measure_speed
@@ -13,6 +14,7 @@ from holefill.evaluation.cases import Case
 from holefill.evaluation.latency import Key, latency_json, replay_keys
 from holefill.evaluation.records import RunHeader, RunWriter
 from holefill.evaluation.runner import System
+from holefill.model.errors import CheckpointError
 
 
 class Clocked:
@@ -80,3 +82,20 @@ def test_an_output_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> No
     header = RunHeader("s", 1, "m", "off", 0, None, "d", "c")
     with pytest.raises(Exception, match="choose a folder by --output"):
         RunWriter(tmp_path / "file" / "run.jsonl", header, resume=False)
+
+
+def test_bench_runs_the_weights_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def load(path: Path, weights: str) -> None:
+        asked.append(weights)
+        raise CheckpointError("as far as this test goes")
+
+    monkeypatch.setattr(bench, "Ours", load)
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    for options in (["--weights", "w8a8"], []):
+        result = CliRunner().invoke(bench.bench, ["--model", str(file), *options])
+        assert "as far as this test goes" in result.output, result.output
+    assert asked == ["w8a8", "packed"]
+    assert CliRunner().invoke(bench.bench, ["--weights", "q3"]).exit_code == 2

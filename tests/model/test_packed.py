@@ -21,11 +21,11 @@ from holefill.model.transformer import Transformer
 IDS = torch.arange(30)
 
 
-def save(folder: Path, seed: int = 0, tied: bool = True) -> Path:
+def save(folder: Path, seed: int = 0, tied: bool = True, hidden: int = 64) -> Path:
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=300,
-        hidden_size=64,
+        hidden_size=hidden,
         intermediate_size=160,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -61,8 +61,9 @@ def logits(path: Path, calls: list[float] | None = None) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_second_start_reads_the_packed_file(tmp_path: Path, tied: bool) -> None:
-    folder, first, second = save(tmp_path / "m", tied=tied), [], []
+def test_second_start_reads_the_packed_file(tmp_path: Path, tied: bool, form: Form) -> None:
+    hidden = 128 if form.name == "cuda-grouped" else 64  # its kernel reads runs of 128, narrower weights stay dense
+    folder, first, second = save(tmp_path / "m", tied=tied, hidden=hidden), [], []
     fresh = logits(folder, first)
     assert first == sorted(first)
     assert first[-1] == 1.0

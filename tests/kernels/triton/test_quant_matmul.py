@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holefill.kernels.quant_matmul import GroupCodes, pack, quant_matmul, reference
+from holefill.kernels.group_codes import GroupCodes, pack
+from holefill.kernels.quant_matmul import quant_matmul, reference
 
 ROUNDINGS = {
     torch.float32: 16,  # fp32 sums of a few hundred products

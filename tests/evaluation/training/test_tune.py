@@ -1,0 +1,126 @@
+"""``holefill tune`` on two small repositories: one repeats itself and wins, one teaches nothing and refuses itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from holefill.evaluation.adapting.commands import tune
+from holefill.evaluation.adapting.gate import wins
+from holefill.evaluation.adapting.history import temporal_split
+from holefill.evaluation.metrics.bootstrap import paired_difference
+from holefill.model import tuned
+from holefill.model.tokenizer import Tokenizer
+
+GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOLEFILL_TUNED", str(tmp_path / "tuned"))
+    return tmp_path / "tuned"
+
+
+def repository(folder: Path, body: str) -> Path:
+    """Every commit adds a file of the same shape; ``body`` is its line of code, ``@`` a number that differs."""
+    folder.mkdir()
+    subprocess.run([*GIT, "init", "-q", str(folder)], check=True)
+    for number in range(13):
+        for file in "abcd":
+            lines = (f"def step(job):\n    {body.replace('@', f'{number}{file}{n}')}\n\n" for n in range(5))
+            (folder / f"part_{number}{file}.py").write_text("".join(lines))
+        subprocess.run([*GIT, "-C", str(folder), "add", "."], check=True)
+        subprocess.run([*GIT, "-C", str(folder), "commit", "-q", "-m", f"part {number}"], check=True)
+    return folder
+
+
+@pytest.fixture
+def repeating(tmp_path: Path) -> Path:
+    return repository(tmp_path / "repeating", "return aaaaaaaaaaaa(@)")
+
+
+def tuned_by(path: Path, model: Path, *more: str) -> Result:
+    command = [str(path), "--model", str(model), "--threads", "1", "--rank", "8", "--cases", "10"]
+    return CliRunner().invoke(tune, [*command, *more])
+
+
+def last_line(result: Result) -> dict[str, object]:
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_training_sees_nothing_of_the_later_commits(repeating: Path, tiny_model: Path) -> None:
+    split = temporal_split(repeating, Tokenizer.load(tiny_model), commits=13, cases=10, seed=0)
+    learned = {text.source for text in split.texts}
+    judged = {case.path for case in split.cases.cases}
+    assert learned
+    assert judged
+    assert not learned & judged
+
+
+def test_a_repository_that_repeats_itself_wins_and_can_be_switched(repeating: Path, tiny_model: Path) -> None:
+    model = str(tiny_model)
+    line = last_line(tuned_by(repeating, tiny_model, "--steps", "40", "--rate", "0.02"))
+    assert line["won"]
+    assert line["serves"]
+    assert line["es"][1] > 0  # type: ignore[index]
+    adapter = tuned.serving_adapter(repeating / "src", model)
+    assert adapter is not None
+    assert adapter.stat().st_size == line["size"]
+    assert [path.name for path in sorted(adapter.parent.iterdir())] == [tuned.ADAPTER, tuned.RECORD]
+    assert last_line(tuned_by(repeating, tiny_model, "--status"))["serves"]
+    assert not last_line(tuned_by(repeating, tiny_model, "--off"))["serves"]
+    assert tuned.serving_adapter(repeating, model) is None
+    assert last_line(tuned_by(repeating, tiny_model, "--on"))["serves"]
+    assert tuned_by(repeating, tiny_model, "--delete").exit_code == 0
+    assert tuned.serving_adapter(repeating, model) is None
+    assert tuned_by(repeating, tiny_model, "--status").exit_code == 1
+
+
+def test_an_adapter_that_does_not_win_refuses_itself(repeating: Path, tiny_model: Path) -> None:
+    """A rate of next to nothing leaves the model as it is."""
+    line = last_line(tuned_by(repeating, tiny_model, "--steps", "2", "--rate", "1e-9"))
+    assert not line["won"]
+    assert not line["serves"]
+    assert tuned.serving_adapter(repeating, str(tiny_model)) is None
+    assert not list(tuned.tuned_home().rglob("*.safetensors"))
+    refused = tuned_by(repeating, tiny_model, "--on")
+    assert refused.exit_code == 1
+    assert "did not win" in refused.output
+
+
+def test_another_repository_is_not_served(repeating: Path, tmp_path: Path, home: Path) -> None:
+    won = tuned.Tuned(str(repeating), "m", True, True, 9, (1.0, 0.5, 2.0), (0.0, 0.0, 0.0), "c", 1.0, 1)
+    tuned.save(repeating, won)
+    (tuned.folder_of(repeating, "m") / tuned.ADAPTER).write_bytes(b"x")
+    assert tuned.serving_adapter(repeating, "m") is not None
+    assert tuned.serving_adapter(repeating, "other model") is None
+    assert tuned.serving_adapter(tmp_path, "m") is None
+    assert tuned.serving_adapter(None, "m") is None
+    (tuned.folder_of(repeating, "m") / tuned.RECORD).write_text("{")
+    assert tuned.serving_adapter(repeating, "m") is None
+
+
+def test_the_gate_wants_an_interval_above_zero_and_no_fall_of_exact_matches() -> None:
+    up = paired_difference([0.0] * 20, [5.0] * 20)
+    mixed = paired_difference([0.0] * 20, [9.0, -8.0] * 10)
+    down = paired_difference([100.0] * 20, [100.0] * 19 + [0.0])
+    flat = paired_difference([0.0] * 20, [0.0] * 20)
+    assert wins({"es": up, "em": flat})
+    assert not wins({"es": mixed, "em": up})
+    assert not wins({"es": up, "em": down})
+    assert not wins({"es": flat, "em": flat})
+    few = paired_difference([0.0] * 3, [5.0] * 3)
+    assert not wins({"es": few, "em": few})
+
+
+def test_mistakes_say_what_to_do(tmp_path: Path, tiny_model: Path) -> None:
+    empty = tmp_path / "no repository"
+    empty.mkdir()
+    assert "not a git repository" in tuned_by(empty, tiny_model).output
+    both = CliRunner().invoke(tune, ["--on", "--off"])
+    assert "give one of" in both.output

@@ -191,7 +191,7 @@ def _budget(arms: Sequence[Arm], name: str) -> list[str]:
             band = tuple((points[budget].low, points[budget].high) for budget in sorted(points))
             series.append(Series(label, places, band, len(series)))
     title = f"{title_of(name)} against the budget of repository context"
-    return [curve(title, series, "tokens of budget", "%", top=100.0)] if series else []
+    return [curve(title, series, "tokens of budget", "%")] if series else []
 
 
 def _budget_of(arm: Arm) -> int:

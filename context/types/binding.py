@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ _SELF = frozenset({"self", "cls", "this"})
 _PARAMETERS = frozenset({"typed_parameter", "typed_default_parameter", "required_parameter", "optional_parameter"})
 _NOTHING = frozenset({"None", "null", "undefined"})
 _MAX_DEPTH = 6
+_CALLED = re.compile(r"\s*(?:await\s+|new\s+)?([\w.]+)\((?:[^()]|\([^()]*\))*\)\s*;?\s*$")
+"""A value that is one call, without anything after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,23 @@ class Binder:
         if found is None:
             return None
         if found.symbol is not None and found.symbol.kind not in CLASSES:
-            _, colon, annotation = found.symbol.signature.partition(":")
-            return self._of_type(self._scope.at(found.path), annotation.partition("=")[0]) if colon else None
+            scope = self._scope.at(found.path)
+            target, _, value = found.symbol.signature.partition("=")
+            _, colon, annotation = target.partition(":")
+            return self._of_type(scope, annotation) if colon else self._made(scope, name, value)
         return Bound(found, True)
+
+    def _made(self, scope: Scope, name: str, value: str) -> Bound | None:
+        """What a module's variable is, by the constructor or function that its value calls."""
+        match = _CALLED.match(value)
+        called = None if match is None else scope.resolve(match[1], anywhere=False)
+        if called is None or called.symbol is None:
+            return None
+        once = sum(1 for symbol in scope.own if symbol.name == name and not symbol.parent) == 1
+        if called.symbol.kind in CLASSES:
+            return Bound(called, once)
+        found = self._of_type(self._scope.at(called.path), return_type(called.symbol.signature))
+        return None if found is None else Bound(found.located, found.certain and once)
 
     def _local(self, name: str, depth: int) -> Bound | None:
         """The nearest binding above the hole, innermost function first."""

@@ -51,6 +51,8 @@ PYTHON = {
         "from shapes import Circle\nclass D:\n    c: Circle\n    def f(self):\n        self.c.▮\n",
         CIRCLE,
     ),
+    "module's variable": ("from shapes import Circle\nc = Circle(1)\nc.▮\n", CIRCLE),
+    "module's variable in a function": ("from shapes import make\nc = make(1)\ndef f():\n    c.▮\n", CIRCLE),
     "the later binding": (
         "from shapes import Circle\ndef f(c: int):\n    c = Circle(1)\n    c.▮\n",
         CIRCLE,
@@ -87,6 +89,15 @@ def test_members(holes: TypedHoles, case: str) -> None:
 def test_only_members_that_exist_when_the_class_is_known(holes: TypedHoles) -> None:
     marked = "from shapes import Circle\ndef g(c):\n    c.colour\ndef f(c: Circle):\n    c.▮\n"
     assert "colour" not in {member.name for member in ask(holes, marked).members}
+
+
+@pytest.mark.parametrize(
+    "bound",
+    ["c = Circle(1)\nc = other()\n", "c = Circle(1).area()\n", "c = [Circle(1)]\n", "c = {a: Circle(1)}\n"],
+)
+def test_a_variable_that_may_be_something_else_is_not_certain(holes: TypedHoles, bound: str) -> None:
+    members = ask(holes, f"from shapes import Circle\n{bound}c.▮\n").members
+    assert not any(member.certain for member in members)
 
 
 def test_signatures_and_wanted_types_by_name(holes: TypedHoles) -> None:

@@ -50,7 +50,7 @@ class TuneOptions:
 @click.option("--rank", default=2, show_default=True, type=click.IntRange(min=1), help="2: under 2 MB for the 0.5B.")
 @click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of training.  [default: all cores]")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the cases and the training.")
 @click.option("--status", is_flag=True, help="Show the verdict on this repository and whether its adapter serves.")
 @click.option("--off", is_flag=True, help="Stop using its adapter; it stays on disk.")
 @click.option("--on", is_flag=True, help="Use its adapter again; only one that won can be.")

@@ -38,9 +38,9 @@ def train() -> None:
 @click.option("--packages", type=click.Path(exists=True, path_type=Path), default=PACKAGES, help="Table of packages.")
 @click.option("--archives", type=_FOLDER, help="Where fetched packages are kept.  [default: FOLDER/archives]")
 @click.option("--exclude", type=click.Path(exists=True, path_type=Path), help="Evaluation data: nothing in it is used.")
-@click.option("--examples", default=3000, show_default=True, type=click.IntRange(min=1))
+@click.option("--examples", default=3000, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer cuts the windows.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="The same gives the same.")
 def data(
     folder: Path, packages: Path, archives: Path | None, exclude: Path | None, examples: int, model: str, seed: int
 ) -> None:
@@ -77,13 +77,13 @@ def data(
 @click.option(
     "--minutes", type=click.FloatRange(min=0.01), help="Instead of --steps: as many as fit, by a short trial."
 )
-@click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1))
-@click.option("--rank", default=16, show_default=True, type=click.IntRange(min=1))
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1), help="Examples a step.")
+@click.option("--rank", default=16, show_default=True, type=click.IntRange(min=1), help="Size of the adapter.")
 @click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
 @click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
 @click.option("--threads", type=click.IntRange(min=1), help="The result depends on it in its last bits.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="The same gives the same.")
 def run(
     folder: Path,
     output: Path,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from holefill.kernels.dispatch import Name
 from holefill.model.constrain.guide import Guides, default_folder
 from holefill.model.engine import Engine, EngineOptions, Speculator
 from holefill.model.errors import NoFimTokensError
@@ -29,6 +30,7 @@ def load_engine(
     speculator: Speculator | None = None,
     wait_for_masks: bool = False,
     adapter: Path | None = None,
+    kernels: Name = "auto",
 ) -> Engine[KVCache]:
     """Drafts with all drafters unless ``speculation`` is off or a ``speculator`` is given.
 
@@ -37,11 +39,16 @@ def load_engine(
 
     ``wait_for_masks``: the first constrained request of a language waits for its tables, else it runs without.
 
-    Raises ``UnknownModelError``, ``CheckpointError``, ``AdapterError`` or ``NoFimTokensError``.
+    ``kernels``: a set of ``kernels.dispatch`` for every op that has it, never silently another.
+
+    Raises ``UnknownModelError``, ``CheckpointError``, ``AdapterError``, ``NoFimTokensError``, or ``EngineError`` where
+    the kernels asked for cannot run.
     """
     path = ModelStore.default().resolve(str(model))
     tokenizer = load_tokenizer(path)
-    transformer = Transformer.load(path, device=device, weights=weights, adapter=adapter, progress=progress)
+    transformer = Transformer.load(
+        path, device=device, weights=weights, adapter=adapter, kernels=kernels, progress=progress
+    )
     options = options or EngineOptions()
     options = replace(
         options,

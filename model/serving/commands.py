@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Literal, get_args
 
 import click
 from filelock import FileLock, Timeout
@@ -12,6 +13,8 @@ from filelock import FileLock, Timeout
 from holefill.model.errors import EngineError, ModelError
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+KernelName = Literal["auto", "triton", "native", "torch", "reference"]
+"""``kernels.dispatch.Name``, whose module would import torch before the arguments are read."""
 WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key does not pay for it
 
 
@@ -34,6 +37,13 @@ WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key 
     "--adapter", type=click.Path(exists=True, path_type=Path, dir_okay=False), help="Low-rank adapter of the model."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--kernels",
+    type=click.Choice(get_args(KernelName)),
+    default="auto",
+    show_default=True,
+    help="What computes: a set that cannot run here is an error, never another one.",
+)
 @click.option("--slots", type=click.IntRange(1, 64), default=4, show_default=True, help="Prompts whose work is kept.")
 @click.option("--max-context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens per request.")
 def engine(
@@ -44,6 +54,7 @@ def engine(
     idle_minutes: float | None,
     adapter: Path | None,
     device: str,
+    kernels: KernelName,
     slots: int,
     max_context: int,
 ) -> None:
@@ -53,10 +64,11 @@ def engine(
     Nothing of a prompt or an answer is logged.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("holefill.kernels.dispatch").setLevel(logging.INFO)  # one line: what computes, and why
     try:
         address = _address(listen, token_file)
         socket_path = socket_path or (None if listen else _default_socket(model, adapter))
-        _run(model, socket_path, address, idle_minutes, adapter, device, slots, max_context)
+        _run(model, socket_path, address, idle_minutes, adapter, device, kernels, slots, max_context)
     except ModelError as error:
         raise click.ClickException(str(error)) from error
 
@@ -93,6 +105,7 @@ def _run(
     idle_minutes: float | None,
     adapter: Path | None,
     device: str,
+    kernels: KernelName,
     slots: int,
     max_context: int,
 ) -> None:
@@ -111,7 +124,7 @@ def _run(
         from holefill.model.loading import load_engine
 
         options = EngineOptions(name=state.model_name, slots=slots, max_context=max_context)
-        loaded = load_engine(model, device=device, options=options, adapter=adapter, progress=report)
+        loaded = load_engine(model, device=device, options=options, adapter=adapter, kernels=kernels, progress=report)
         state.ready(loaded, loaded.tokenizer, loaded.check, loaded)
         click.echo(f"ready: {state.model_name}", err=True)
         loaded.warm(range(WARM_TOKENS))

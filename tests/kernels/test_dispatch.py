@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import torch
 
 from holefill.kernels import dispatch, native_attention
-from holefill.kernels.dispatch import KernelError, Plan, Site, Stored, choose
+from holefill.kernels.dispatch import NAMES, KernelError, Plan, Site, Stored, choose
+from holefill.model.serving.commands import KernelName
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -94,6 +96,10 @@ def test_what_a_set_has_no_kernel_for_is_torchs_and_says_so(caplog: pytest.LogCa
         plan = choose(site("dense"), "native")
     assert names(plan) == ("torch", "native", "torch")
     assert "linear torch (native has no kernel for it)" in caplog.text
+
+
+def test_the_command_offers_every_set() -> None:
+    assert get_args(KernelName) == NAMES
 
 
 def test_a_cpu_process_does_not_import_triton() -> None:

@@ -181,6 +181,8 @@ def test_compare_and_show_and_report(invoke: Callable[..., Result], data: Path) 
     assert compared["paired"]["em"]["difference"] == 100  # type: ignore[index]
     shown = invoke("show", "task-3", "--run", str(better))
     assert "z = x + y + 3" in shown.output
+    assert "y = 3<|fim_suffix|>" in shown.output  # the prompt, as the engine got it
+    assert compared["same_prompts"] == {"n": 6, "same": 6}
     page = data / "report.html"
     assert invoke("report", str(worse), str(better), "-o", str(page)).exit_code == 0
     text = page.read_text()

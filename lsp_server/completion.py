@@ -38,6 +38,8 @@ class Reason(StrEnum):
     """The model had nothing to add."""
     DUPLICATE = "duplicate"
     """The suggestion repeated the text after the cursor."""
+    SECRET = "secret"
+    """The suggestion looked like a credential that the user's file does not hold."""
     LOW_CONFIDENCE = "low_confidence"
     CANCELLED = "cancelled"
     DEADLINE = "deadline"
@@ -89,6 +91,8 @@ class CompleterOptions:
     """For checking and repair together; less where the request is due earlier."""
     show_threshold: float = -10.0
     """Mean log-probability of the first line below which an automatic suggestion stays silent."""
+    show_probability: float = 0.0
+    """The same for the probability of being kept."""
 
     def fit_of(self, language: str) -> Fit:
         return dict(self.fit_by_language).get(language, self.fit)

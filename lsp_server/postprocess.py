@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from holefill.context.redaction import redact
 from holefill.lsp_server.brackets import CLOSERS, OPENERS, Hole, around, brackets, unmatched_closers
 from holefill.lsp_server.completion import Reason
 
@@ -16,6 +17,8 @@ MIN_WORD_OVERLAP = 2
 """An overlap of one letter with the text after the cursor is chance; of one bracket, quote or comma it is not."""
 MAX_REPEATS = 2
 """A line may follow itself once; the third equal line is a loop of the model."""
+SECRET_EDGE = 200
+"""Characters on either side of the hole that may be part of a credential in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,32 @@ _REASON_WHEN_EMPTIED: dict[Step, Reason] = {
 }
 
 
+def shows_secret(text: str, place: Place) -> bool:
+    """Whether the text completes to something of a credential's shape that the user's own file does not hold.
+
+    What a model learned by heart must not be shown as a suggestion; the pieces beside the cursor count, because a key
+    may be half typed.
+    """
+    before, after = place.prefix[-SECRET_EDGE:], place.suffix[:SECRET_EDGE]
+    whole = before + text + after
+    hidden = redact(whole)
+    start, end = len(before), len(before) + len(text)
+    for index in range(start, end):
+        if hidden[index] != whole[index]:
+            return _run_around(whole, hidden, index) not in place.prefix + place.suffix
+    return False
+
+
+def _run_around(whole: str, hidden: str, index: int) -> str:
+    """The overwritten characters around ``index``."""
+    first = last = index
+    while first > 0 and hidden[first - 1] == "*":
+        first -= 1
+    while last < len(whole) and hidden[last] == "*":
+        last += 1
+    return whole[first:last]
+
+
 def postprocess(text: str, place: Place) -> tuple[str, Reason]:
     """The text to show and ``Reason.MODEL``, or '' and why there is nothing to show."""
     for step in STEPS:
@@ -193,4 +222,6 @@ def postprocess(text: str, place: Place) -> tuple[str, Reason]:
         text = step(text, place)
         if had_text and not text.strip():
             return "", _REASON_WHEN_EMPTIED.get(step, Reason.EMPTY)
-    return (text, Reason.MODEL) if text.strip() else ("", Reason.EMPTY)
+    if not text.strip():
+        return "", Reason.EMPTY
+    return ("", Reason.SECRET) if shows_secret(text, place) else (text, Reason.MODEL)

@@ -13,6 +13,7 @@ EXPLANATIONS = {
     Reason.CACHE: "The same answer as a moment ago.",
     Reason.EMPTY: "The model had nothing to add here.",
     Reason.DUPLICATE: "The model repeated the text after the cursor, so nothing is shown.",
+    Reason.SECRET: "The answer looked like a credential that is not yours, so it is not shown.",
     Reason.LOW_CONFIDENCE: "The model was unsure, so nothing is shown unasked; ask explicitly to see it.",
     Reason.CANCELLED: "Typing went on before there was an answer.",
     Reason.DEADLINE: "No answer in time; if it still comes, it serves the next key.",

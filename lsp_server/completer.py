@@ -27,6 +27,7 @@ from holefill.lsp_server.completion import (
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
 from holefill.lsp_server.postprocess import Place, postprocess
+from holefill.lsp_server.show_gate import GATE
 from holefill.lsp_server.stopping import stop_spec
 from holefill.model.cancel import CancelToken
 from holefill.model.constrain.constraint import Constraint
@@ -308,11 +309,19 @@ class Completer:
         elif receipt.raw_text:
             self._unfinished.put(key, Answer.at(cursor.prefix, cursor.suffix, receipt.raw_text, receipt))
 
+    def _unsure(self, completion: Completion, mean: float) -> bool:
+        kept = GATE.probability(completion.text, mean, completion.receipt.judged)
+        return mean < self.options.show_threshold or kept < self.options.show_probability
+
     def _finished(self, completion: Completion, request: CompletionRequest, forced: str) -> Completion:
         """Silent where the model was unsure and nobody asked; otherwise after what the selected entry still adds."""
         mean = completion.receipt.mean_logprob
-        unsure = completion.text and mean is not None and mean < self.options.show_threshold
-        if unsure and request.trigger is Trigger.AUTOMATIC:
+        if (
+            completion.text
+            and mean is not None
+            and request.trigger is Trigger.AUTOMATIC
+            and self._unsure(completion, mean)
+        ):
             return replace(completion, text="", reason=Reason.LOW_CONFIDENCE)
         if not (forced and completion.text):
             return completion

@@ -44,8 +44,10 @@ class Settings:
     fit: dict[str, bool] = field(default_factory=dict)
     """Language → whether suggestions are made to fit their place (masks, check, repair); "*" is every language not
     named. Off when nothing is said: LOG.md has what it costs and gives."""
-    show_threshold: float = -1.0
-    """Mean log-probability of the first line below which nothing is shown unasked."""
+    show_probability: float = 0.05
+    """Nothing is shown unasked that is kept with a smaller probability (``show_gate``); 0 shows everything."""
+    show_threshold: float = -10.0
+    """Mean log-probability of the first line below which nothing is shown unasked, whatever the probability says."""
     log_level: str = "warning"
 
     def enabled(self, language: str) -> bool:
@@ -56,6 +58,7 @@ class Settings:
             max_new_tokens=self.max_tokens,
             context_tokens=max(0, self.context_tokens),
             show_threshold=self.show_threshold,
+            show_probability=self.show_probability,
             fit=Fit.ON if self.fit.get("*", False) else Fit.OFF,
             fit_by_language=tuple((name, Fit.ON if on else Fit.OFF) for name, on in self.fit.items() if name != "*"),
         )
@@ -73,6 +76,7 @@ _BOUNDS = {
     "context_tokens": (-1, 32_768),
     "debounce_ms": (0, 5_000),
     "deadline_ms": (50, 60_000),
+    "show_probability": (0, 1),
 }
 
 

@@ -19,7 +19,7 @@ POLL_S = 0.05
 
 INIT = """\
 vim.lsp.config('holefill', {{cmd={{{holefill}, 'serve'}}, filetypes={{'python'}}, root_markers={{'inventory.py'}},
-  init_options={{model={model}, deadlineMs=60000, showThreshold=-20}},
+  init_options={{model={model}, deadlineMs=60000, showProbability=0}},
   handlers={{['holefill/status']=function(_, status) vim.g.holefill_state = status.state end}}}})
 vim.lsp.enable('holefill')
 vim.lsp.inline_completion.enable()

@@ -84,7 +84,7 @@ def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
     before = text[: text.index(HOLE)]
     line, column = before.count("\n"), len(before) - before.rfind("\n") - 1
     arguments = ["--model", str(default_model_path), "--engine-url", f"unix://{real_engine.socket}"]
-    options = {"context_tokens": 512, "max_tokens": 500, "show_threshold": -10}
+    options = {"context_tokens": 512, "max_tokens": 500, "show_probability": 0}
 
     async def go() -> None:
         async with module._editor(workspace, arguments, options=options) as editor:

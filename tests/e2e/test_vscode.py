@@ -75,7 +75,7 @@ def code_server(tools: None, warm_engine: Any, workspace: Path, tmp_path: Path) 
         "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
         "editor.suggestOnTriggerCharacters": False,
         "holefill.deadlineMs": 60_000,
-        "holefill.showThreshold": -20,
+        "holefill.showProbability": 0,
     }
     for place in ("User", "Machine"):  # what names a program has machine scope: a remote window reads it only there
         (user / place / "settings.json").write_text(json.dumps(settings))

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-PRIOR_WEIGHT = 8.0
+PRIOR_WEIGHT = 4.0
 """Observations the prior is worth."""
 FORGET_ABOVE = 1024.0
 """Counts are halved here, so that the estimate follows a change of repository or habit."""
 BINS = 10
+FIFTHS = 5
+"""Steps in which every source's estimate is told apart in the last stage."""
 
 
 class Evidence(NamedTuple):
@@ -80,15 +82,16 @@ class Reliability:
 
 
 class Calibration:
-    """Two stages: each drafter's evidence alone, then the combination of those that agree on the node.
+    """Three stages, each the prior of the next: every drafter's evidence alone; which sources agree, and the highest
+    estimate among them; which sources agree, and how sure each of them is.
 
-    The second stage is keyed by which sources agree and by the highest first-stage estimate, which is its prior mean:
-    agreement of independent sources is worth more than either, and how much is counted, not assumed.
+    Agreement of independent sources is worth more than either, and how much is counted, not assumed.
     """
 
     def __init__(self) -> None:
         self._single: dict[Bucket, _Count] = {}
         self._joint: dict[tuple[tuple[str, ...], int], _Count] = {}
+        self._exact: dict[_Exact, _Count] = {}
         self.reliability = Reliability()
         self.reliability_by_source: dict[str, Reliability] = {}
 
@@ -99,20 +102,33 @@ class Calibration:
 
     def estimate(self, evidences: Sequence[Evidence]) -> float:
         """Calibrated p_accept of a node that these drafters propose."""
-        best = max(self.single(evidence) for evidence in evidences)
-        count = self._joint.get(_joint_key(evidences, best))
-        return best if count is None else count.mean(best)
+        singles = [self.single(evidence) for evidence in evidences]
+        p = max(singles)
+        if (count := self._joint.get(_joint_key(evidences, p))) is not None:
+            p = count.mean(p)
+        if (count := self._exact.get(_exact_key(evidences, singles))) is not None:
+            p = count.mean(p)
+        return p
 
     def record(self, evidences: Sequence[Evidence], hit: bool) -> None:
         """The parent of a node was committed; ``hit``: so was the node."""
         singles = [self.single(evidence) for evidence in evidences]
         self._joint.setdefault(_joint_key(evidences, max(singles)), _Count()).add(hit)
+        self._exact.setdefault(_exact_key(evidences, singles), _Count()).add(hit)
         for evidence, single in zip(evidences, singles, strict=True):
             self.reliability_by_source.setdefault(evidence.source, Reliability()).add(single, hit)
             self._single.setdefault(bucket(evidence), _Count()).add(hit)
 
     def error_by_source(self) -> dict[str, float]:
         return {source: cells.error() for source, cells in sorted(self.reliability_by_source.items())}
+
+
+_Exact = tuple[tuple[str, int], ...]
+
+
+def _exact_key(evidences: Iterable[Evidence], singles: Iterable[float]) -> _Exact:
+    pairs = zip(evidences, singles, strict=True)
+    return tuple(sorted((evidence.source, min(int(p * FIFTHS), FIFTHS - 1)) for evidence, p in pairs))
 
 
 def _joint_key(evidences: Iterable[Evidence], best: float) -> tuple[tuple[str, ...], int]:

@@ -12,7 +12,8 @@ import torch
 
 from holefill.model.kv.cache import KVCache
 
-SIZES = (1, 2, 4, 8, 16, 32)
+SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 17)
+"""Kernels work in tiles of 4 and 8 rows: the step behind a full tile is what the choice of a tree turns on."""
 CONTEXT = 512
 """Rows in the cache while forwards are timed: a usual prompt's."""
 

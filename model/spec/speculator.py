@@ -16,7 +16,7 @@ from holefill.model.spec.calibration import Calibration
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.drafters import DRAFTERS
 from holefill.model.spec.drafters.drafter import DraftContext, Drafter, Scope, TopTokens
-from holefill.model.spec.drafters.recycling import WIDTH
+from holefill.model.spec.drafters.recycling import UNKNOWN, WIDTH
 from holefill.model.spec.prompt import read_prompt
 from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.top import top_k
@@ -24,12 +24,12 @@ from holefill.model.spec.tree import DraftTree
 from holefill.model.spec.verify import Verdict
 
 MAX_DEPTH = 10
-CANDIDATES = 16
-"""Nodes each drafter offers; the tree that is verified is chosen among all of them."""
+CANDIDATES = (8, 16)
+"""Nodes each drafter offers, at least and at most; between them twice as many as the last tree took."""
 BUFFERS = 4
 KEPT_TEXTS = 128
 MEMORY = 0.95
-"""Weight of the past in the running cost of a token."""
+"""Weight of the past in the running means."""
 
 
 @dataclass(slots=True)
@@ -67,7 +67,8 @@ class TreeSpeculator:
         self._fim_ids = fim_ids
         self._fixed_nodes = fixed_nodes
         self.repositories = repositories or RepositoryStore(encode or (lambda text: []))
-        self._token_ms = cost(1)
+        self._spent_ms, self._got = cost(1), 1.0
+        """Running means of a round's cost and of its tokens; their ratio is what a token costs in the long run."""
         self._buffers: list[BufferIndex] = []
         self._texts: dict[str, list[int]] = {}
         self._request: GenerateRequest | None = None
@@ -84,13 +85,16 @@ class TreeSpeculator:
             self._begin(request, ids)
         self._context.root = ids[-1]
         trees = [DraftTree.root(ids[-1])]
+        fewest, most = CANDIDATES
+        offered = most if self._proposed is None else min(max(2 * len(self._proposed), fewest), most)
         for drafter in self._drafters.values():
-            trees += drafter.propose(self._context, CANDIDATES, min(MAX_DEPTH, budget))
+            trees += drafter.propose(self._context, offered, min(MAX_DEPTH, budget))
         self._fused = build.fuse(trees, self.calibration)
         if self._fixed_nodes is not None:
             self._proposed = build.select(self._fused, CostCurve.flat(), min(budget, self._fixed_nodes))
         else:
-            self._proposed = build.select(self._fused, self._cost, budget, self._token_ms)
+            token_ms = min(self._spent_ms / self._got, self._cost(1))
+            self._proposed = build.select(self._fused, self._cost, budget, token_ms)
         return self._proposed
 
     def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
@@ -104,7 +108,8 @@ class TreeSpeculator:
         context = self._context
         # The root may be a marker (the hole's); what follows it follows the text before the hole.
         root = context.text[-1] if context.text else context.root
-        top = _top_tokens((root, *tree.token[1:]), logits)
+        before = context.text[-2] if len(context.text) > 1 else UNKNOWN
+        top = _top_tokens((root, *tree.token[1:]), _before(tree, root, before), logits)
         self._count(tree, verdict)
         build.observe(self._fused, verdict.tokens, self.calibration)
         context.text += verdict.tokens
@@ -115,7 +120,7 @@ class TreeSpeculator:
 
     def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
         """What the target expects after each token of a prompt; ``logits`` [len(ids), vocab]."""
-        top = _top_tokens(tuple(ids), logits)
+        top = _top_tokens(tuple(ids), (UNKNOWN, *ids[:-1]), logits)
         for drafter in self._drafters.values():
             drafter.learn_top(top)
 
@@ -174,10 +179,15 @@ class TreeSpeculator:
             node = node.children[token]
             for evidence in node.evidences:
                 tally.accepted_by_source[evidence.source] = tally.accepted_by_source.get(evidence.source, 0) + 1
-        spent = self._cost(len(tree)) / len(verdict.tokens)
-        self._token_ms = min(MEMORY * self._token_ms + (1 - MEMORY) * spent, self._cost(1))
+        self._spent_ms += (1 - MEMORY) * (self._cost(len(tree)) - self._spent_ms)
+        self._got += (1 - MEMORY) * (len(verdict.tokens) - self._got)
 
 
-def _top_tokens(tokens: tuple[int, ...], logits: torch.Tensor) -> TopTokens:
+def _before(tree: DraftTree, root: int, before_root: int) -> tuple[int, ...]:
+    """The token before each node, the root's being ``root``."""
+    return (before_root, *(root if parent == 0 else tree.token[parent] for parent in tree.parent[1:]))
+
+
+def _top_tokens(tokens: tuple[int, ...], before: tuple[int, ...], logits: torch.Tensor) -> TopTokens:
     values, indices = top_k(logits, WIDTH)
-    return TopTokens(tokens, indices.cpu().numpy().astype(np.int32), values.float().softmax(-1).cpu().numpy())
+    return TopTokens(tokens, before, indices.cpu().numpy().astype(np.int32), values.float().softmax(-1).cpu().numpy())

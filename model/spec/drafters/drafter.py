@@ -45,6 +45,8 @@ class TopTokens:
     """The target's most likely successors of some tokens: ids [n, k], most likely first, and p [n, k] among those k."""
 
     tokens: tuple[int, ...]
+    before: tuple[int, ...]
+    """The token before each of ``tokens``; −1 where it is not known."""
     ids: npt.NDArray[np.int32]
     p: npt.NDArray[np.float32]
 

@@ -338,6 +338,9 @@ def _fused(weights: Weights, rope: Rope, device: torch.device, plan: dispatch.Pl
 
 def _form_name(path: Path, device: torch.device, weights: WeightFormat, kernels: str) -> str | None:
     """The packed form to load, ``best`` for this CPU's, None for unquantised weights. Raises EngineError."""
+    obstacle = dispatch.triton_obstacle(device, asked=True) if kernels == "triton" else None
+    if obstacle is not None:  # before a file is packed for nothing
+        raise EngineError(f"triton kernels cannot be used: {obstacle}")
     if weights in ("fp32", "bf16"):
         return None
     on_cpu = device.type == "cpu"
@@ -349,7 +352,7 @@ def _form_name(path: Path, device: torch.device, weights: WeightFormat, kernels:
         return {"triton": "cuda-grouped", "native": "native", "torch": "w8a8"}.get(kernels, "best")
     if path.is_dir() or kernels == "torch":
         return None
-    obstacle = dispatch.triton_obstacle(device, asked=kernels == "triton")
+    obstacle = dispatch.triton_obstacle(device, asked=False)
     if obstacle is None or kernels == "reference":
         return "cuda-grouped"
     if kernels == "auto":

@@ -56,7 +56,7 @@ def trained_on(tiny_model: Path) -> Callable[[list[TrainingText]], Callable[[str
 def test_copies_are_learned_by_heart_and_the_filter_shows_none(trained_on) -> None:
     complete = trained_on(plant(FILLER, CANARIES, seed=0))
     found = recall(complete, CANARIES)
-    assert found[64] == 1.0, "the attack is broken"
+    assert found[64] >= 0.5, "the attack is broken"
     assert found[1] == 0.0
     for canary in CANARIES:
         answer = complete(canary.prefix, canary.suffix)

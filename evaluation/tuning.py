@@ -24,6 +24,8 @@ from holefill.evaluation.workspaces import Workspaces
 OFF = "off"
 MEASURE, GUARD = "es", "em"
 _ERROR = 0.05
+MIN_CASES = 20
+"""The bootstrap of fewer says too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Trial:
 
     @property
     def pays(self) -> bool:
-        return self.measure.difference.low > 0 and self.guard.difference.mean >= 0
+        enough = self.measure.n >= MIN_CASES
+        return enough and self.measure.difference.low > 0 and self.guard.difference.mean >= 0
 
     @property
     def figures(self) -> str:
@@ -119,10 +122,11 @@ def chosen(model: str, repository: Path, commit: str, tried: Sequence[Trial]) ->
     """The row for the user's own policies; without context where nothing pays."""
     winner = next((trial for trial in tried if trial.pays), None)
     evidence = f"holefill eval repo --tune-context on {repository.name} at {commit}, {time.strftime('%Y-%m-%d')}"
-    glob = f"*{Path(model).stem.lower()}*"
+    glob = f"*{Path(model).name.lower().removesuffix('.gguf')}*"
     if winner is None:
         best = f"; the best was {tried[0].candidate.label}: {tried[0].figures}" if tried else ""
-        return Policy(glob, evidence=evidence, figures=f"no candidate pays{best}")
+        few = f" (fewer than {MIN_CASES} cases decide nothing)" if tried and tried[0].measure.n < MIN_CASES else ""
+        return Policy(glob, evidence=evidence, figures=f"no candidate pays{few}{best}")
     candidate = winner.candidate
     return Policy(glob, candidate.providers, candidate.budget_tokens, candidate.form, evidence, winner.figures)
 

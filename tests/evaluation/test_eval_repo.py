@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from holefill.context.policy import policy_for, read_policies
-from holefill.evaluation import commands
+from holefill.evaluation import commands, tuning
 from holefill.evaluation.cases import Case
 from holefill.evaluation.records import read_run
 from holefill.evaluation.repository import make_cases
 from holefill.evaluation.runner import System
 from holefill.evaluation.tuning import CANDIDATES, NOTHING
 
-MODEL = "models/Scripted-1B.gguf"
+MODEL = "models/Scripted-1.5B.gguf"
 Answer = Callable[[str], str]
 Invoke = Callable[..., Result]
 
@@ -116,11 +116,12 @@ def test_a_broken_case_is_reported_and_not_fatal(invoke: Invoke, cases: tuple[Ca
 
 
 def test_the_context_that_pays_becomes_the_users_policy(
-    invoke: Invoke, cases: tuple[Case, ...], tmp_path: Path
+    invoke: Invoke, cases: tuple[Case, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tuning, "MIN_CASES", len(cases))
     line = last(invoke("--tune-context", answer=knowing(cases, when="def fetch")))
     assert line["providers"]
-    winner = policy_for("scripted-1b-instruct", read_policies(tmp_path / "policy.toml"))
+    winner = policy_for("scripted-1.5b-instruct", read_policies(tmp_path / "policy.toml"))
     assert winner.providers == tuple(line["providers"])  # type: ignore[arg-type]
     assert winner.budget_tokens == line["budget_tokens"]
     assert "ES +" in winner.figures
@@ -128,10 +129,17 @@ def test_the_context_that_pays_becomes_the_users_policy(
     assert {trial["n"] for trial in line["trials"]} == {len(cases)}  # type: ignore[attr-defined]
 
 
+def test_a_few_cases_decide_nothing(invoke: Invoke, cases: tuple[Case, ...]) -> None:
+    line = last(invoke("--tune-context", answer=knowing(cases, when="def fetch")))
+    assert line["providers"] == []
+    assert "fewer than 20 cases decide nothing" in str(line["figures"])
+
+
 def test_context_that_brings_nothing_is_left_out(invoke: Invoke, cases: tuple[Case, ...], tmp_path: Path) -> None:
     result = invoke("--tune-context", answer=knowing(cases))
     assert last(result)["providers"] == []
-    row = policy_for("scripted-1b", read_policies(tmp_path / "policy.toml"))
+    assert policy_for("scripted-14b", read_policies(tmp_path / "policy.toml")).figures == ""  # another model
+    row = policy_for("scripted-1.5b", read_policies(tmp_path / "policy.toml"))
     assert (row.providers, row.budget_tokens) == ((), 0)
     assert "no candidate pays" in row.figures
 

@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 DATA ?= ../shared/data
 
 .NOTPARALLEL:
-.PHONY: help setup models try test checkers extension test-editor test-editor-setup test-wheel lint fix types bench eval clean
+.PHONY: help setup models try test checkers extension test-editor test-editor-setup test-wheel lint fix types bench bench-gpu eval clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ types: $(STAMP)  ## Strict mypy
 
 bench: models  ## Speed, beside llama.cpp where llama_cpp is installed; one JSON line last
 	$(BIN)/holefill bench
+
+bench-gpu: $(STAMP)  ## The same on a GPU, beside transformers; status 3 where there is none
+	$(BIN)/holefill bench --gpu -o evaluation/results/bench-gpu.jsonl
 
 eval: models  ## HumanEval-FIM, CrossCodeEval and commit replay (DATA=../shared/data)
 	$(BIN)/holefill eval humaneval-fim --data $(DATA)

@@ -121,6 +121,7 @@ def measure_speed(
 @click.option("--prompts", default=4, show_default=True, type=click.IntRange(min=1), help="Of the speculation part.")
 @click.option("--speculation/--no-speculation", default=True, show_default=True, help="What drafting brings.")
 @click.option("--llama/--no-llama", default=True, show_default=True, help="Beside llama.cpp, where it is installed.")
+@click.option("--gpu", is_flag=True, help="A GPU's figures instead: bandwidth, trees, shared prefixes, transformers.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Also append the line here.")
 def bench(
     model: str,
@@ -129,10 +130,14 @@ def bench(
     prompts: int,
     speculation: bool,
     llama: bool,
+    gpu: bool,
     output: Path | None,
 ) -> None:
     """Speed on this machine: prefill, decode, t(n)/t(1), memory, load, a whole suggestion, speculation."""
     began = time.monotonic()
+    if gpu:
+        _bench_gpu(model, repeats, output)
+        return
     try:
         path = ModelStore.default().resolve(model)
         ours, load = _loaded(path, cast(WeightFormat, "packed" if weights == "auto" else weights))
@@ -169,6 +174,25 @@ def bench(
         _show("speculation", drafted)
         line["speculation"] = drafted
     line["seconds"] = round(time.monotonic() - began, 1)
+    if output is not None:
+        with output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    print_last_line(line)
+
+
+def _bench_gpu(model: str, repeats: int, output: Path | None) -> None:
+    from holefill.evaluation.bench_gpu import measure_gpu, require_gpu
+
+    require_gpu()
+    try:
+        figures = measure_gpu(ModelStore.default().resolve(model), repeats)
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    line: dict[str, object] = {
+        "bench": "gpu", "model": Path(model).name, "model_sha256": model_sha256(model), "device": device_name(),
+        "commit": commit_name(), "repeats": repeats, **figures,
+    }  # fmt: skip
+    _show("gpu", figures)
     if output is not None:
         with output.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -1,4 +1,4 @@
-"""``kernels`` of ``Transformer.load``: every set that runs here gives the same text, one that cannot is refused early."""
+"""``kernels`` of ``Transformer.load``: sets give the same logits, one that cannot run is refused early."""
 
 from __future__ import annotations
 

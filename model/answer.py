@@ -12,6 +12,7 @@ class Answer:
         self._max_tokens = request.max_tokens
         self._stop_ids = tokenizer.stop_ids
         self._decoder = tokenizer.stream()
+        self._typed = len(request.typed)  # characters still to drop: the user has written them
         self._rule = StopRule(request.stop)
         self._state = StopState("", 0)
         self._fed = 0  # characters given to the rule
@@ -30,6 +31,7 @@ class Answer:
             return
         self._held.append((self._fed, token_id, logprob))
         text = self._decoder.push(token_id)
+        text, self._typed = text[self._typed :], max(self._typed - len(text), 0)
         self._fed += len(text)
         self._state = self._rule.feed(text)
         self.finish = self._state.done

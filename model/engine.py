@@ -19,6 +19,8 @@ from holefill.model.cancel import CancelToken
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.constrain.verification import Guide, guided_verify
 from holefill.model.errors import EngineError
+from holefill.model.healing import Healing, Spellings
+from holefill.model.job import Job
 from holefill.model.kv.prefix import Cache, PrefixCache, Slot
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
@@ -89,45 +91,6 @@ class EngineOptions:
     """Rows of the embedding, when it has more than the tokenizer."""
 
 
-@dataclass(slots=True)
-class _Job:
-    """One request on its way through the engine."""
-
-    request: GenerateRequest
-    cancel: CancelToken
-    submitted: float
-    ids: list[int]
-    answer: Answer
-    cached_tokens: int = 0
-    forwards: int = 0
-    started: float = 0.0
-    decoding: float = 0.0
-    steps: list[Step] | None = None
-    """What was thought at every token; kept only where alternatives are wanted."""
-
-    def interrupted(self) -> FinishReason | None:
-        if self.cancel.is_set():
-            return FinishReason.CANCELLED
-        limit = self.request.deadline_ms
-        if limit is not None and (time.monotonic() - self.submitted) * 1000 >= limit:
-            return FinishReason.DEADLINE
-        return None
-
-    def timing(self) -> Timing:
-        now = time.monotonic()
-        started = self.started or now
-        decoding = self.decoding or now
-        return Timing(
-            prompt_tokens=len(self.request.prompt_ids),
-            cached_tokens=self.cached_tokens,
-            completion_tokens=self.answer.tokens,
-            forwards=self.forwards,
-            queue_ms=(started - self.submitted) * 1000,
-            prefill_ms=(decoding - started) * 1000 if self.started else 0.0,
-            decode_ms=(now - decoding) * 1000,
-        )
-
-
 class Engine(Generic[C]):
     """Implements ``model.request.Backend``. Safe to call from any thread; the calling thread computes."""
 
@@ -150,6 +113,7 @@ class Engine(Generic[C]):
             lambda: transformer.new_cache(FIRST_ROWS), self._options.slots, None if fim is None else fim[1]
         )
         self._turns = Turns()
+        self._spellings: Spellings | None = None
         self._closed = False
 
     @property
@@ -166,6 +130,18 @@ class Engine(Generic[C]):
         return self._speculator
 
     @property
+    def heals(self) -> bool:
+        """Takes ``GenerateRequest.typed``."""
+        return True
+
+    def _spell(self) -> Spellings:
+        if self._spellings is None:
+            special = set(self.tokenizer.specials.values())
+            ids = range(self._options.vocab_size or self.tokenizer.vocab_size)
+            self._spellings = Spellings([b"" if id_ in special else self.tokenizer.token_bytes(id_) for id_ in ids])
+        return self._spellings
+
+    @property
     def takes_repositories(self) -> bool:
         return self._speculator is not None
 
@@ -180,6 +156,7 @@ class Engine(Generic[C]):
 
     def warm(self, prompt_ids: Sequence[int], cancel: CancelToken | None = None) -> Timing:
         """Prefill in the background, so that a request with this prompt finds its rows."""
+        self._spell()  # takes a moment, which the first key should not wait for
         request = GenerateRequest(tuple(prompt_ids), max_tokens=0, background=True)
         *_, last = self.generate(request, cancel or CancelToken())
         assert last.timing is not None
@@ -187,10 +164,12 @@ class Engine(Generic[C]):
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         self.check(request)
-        job = _Job(request, cancel, time.monotonic(), list(request.prompt_ids), Answer(request, self.tokenizer))
+        job = Job(request, cancel, time.monotonic(), list(request.prompt_ids), Answer(request, self.tokenizer))
         if not self._turns.enter(request.background, cancel, job.interrupted):
             yield job.answer.last(job.interrupted() or FinishReason.CANCELLED, job.timing())
             return
+        if request.typed:
+            job.healing = Healing(self._spell(), request.typed)
         job.started = time.monotonic()
         computing = True
         try:
@@ -206,7 +185,7 @@ class Engine(Generic[C]):
             if computing:
                 self._turns.leave()
 
-    def _run(self, job: _Job) -> Iterator[Chunk]:
+    def _run(self, job: Job) -> Iterator[Chunk]:
         slot = self._prefill(job)
         finish = job.interrupted()
         if finish is None and job.request.max_tokens > 0:
@@ -234,7 +213,7 @@ class Engine(Generic[C]):
                 f"context of {self._options.max_context}: shorten one of them"
             )
 
-    def _prefill(self, job: _Job) -> Slot[C]:
+    def _prefill(self, job: Job) -> Slot[C]:
         """All but the last chunk of ``job.ids``, which the first decode round takes along with its drafts."""
         slot = self._prefixes.take(job.ids)
         job.cached_tokens = job.cached_tokens or slot.cache.length
@@ -245,7 +224,7 @@ class Engine(Generic[C]):
             self._extend(job, slot, job.ids[slot.cache.length : slot.cache.length + self._options.prefill_chunk])
         return slot
 
-    def _extend(self, job: _Job, slot: Slot[C], ids: list[int]) -> None:
+    def _extend(self, job: Job, slot: Slot[C], ids: list[int]) -> None:
         """Rows without logits; in idle time (a background job) with: drafters learn from them, for 30 % more work."""
         if not ids:
             return
@@ -256,7 +235,7 @@ class Engine(Generic[C]):
         if learner is not None:
             learner.learn(ids, logits)
 
-    def _give_way(self, job: _Job) -> bool:
+    def _give_way(self, job: Job) -> bool:
         """A background job lets waiting interactive ones compute; True when it did, and must take its slot anew."""
         if not job.request.background or not self._turns.interactive_waiting():
             return False
@@ -265,12 +244,14 @@ class Engine(Generic[C]):
             raise _TurnLostError
         return True
 
-    def _decode(self, job: _Job, slot: Slot[C]) -> Iterator[Chunk]:
+    def _decode(self, job: Job, slot: Slot[C]) -> Iterator[Chunk]:
         """Rounds of propose → forward → verify → commit, each of which commits one token or more."""
         answer = job.answer
         guide = self._guide(job)
         if job.request.alternatives > 0:
             job.steps = []
+        if job.healing is not None and job.healing.left:
+            self._heal(job, slot, job.healing)
         while (finish := answer.finish or job.interrupted()) is None:
             if self._give_way(job):
                 slot = self._prefill(job)
@@ -300,7 +281,21 @@ class Engine(Generic[C]):
         wanted = job.request.alternatives > 0
         yield replace(last, candidates=self._candidates(job, answer.whole())) if wanted else last
 
-    def _candidates(self, job: _Job, first: Candidate) -> tuple[Candidate, ...]:
+    def _heal(self, job: Job, slot: Slot[C], healing: Healing) -> None:
+        """Token by token, without drafts, until the typed characters are repeated: one or two rounds."""
+        while healing.left and job.answer.finish is None and job.interrupted() is None:
+            tree, pending = DraftTree.root(job.ids[-1]), job.ids[slot.cache.length : -1]
+            logits = healing.mask(self._forward(pending, tree, slot))
+            verdict = verify(tree, logits, job.request.sampling, position=len(job.ids) - len(job.request.prompt_ids))
+            self._commit(slot, len(pending), tree, verdict)
+            self._mark_round(job)
+            job.ids += verdict.tokens
+            if job.steps is not None:
+                job.steps += steps_of(verdict.tokens, verdict.logprobs, logits)
+            healing.take(self.tokenizer.token_bytes(verdict.tokens[0]))
+            job.answer.push(verdict.tokens[0], verdict.logprobs[0])
+
+    def _candidates(self, job: Job, first: Candidate) -> tuple[Candidate, ...]:
         """``first`` and answers that differ from it, the likeliest first; as many as there is time for."""
         explorer = Explorer(self.tokenizer.decode, self.tokenizer.stop_ids)
         explorer.add((job.steps or [])[: len(first.token_ids)])
@@ -315,13 +310,17 @@ class Engine(Generic[C]):
                 others[other.text.strip()] = other
         return first, *sorted(others.values(), key=lambda candidate: -candidate.mean_logprob)
 
-    def _from_branch(self, job: _Job, branch: Branch) -> tuple[Candidate | None, list[Step]]:
+    def _from_branch(self, job: Job, branch: Branch) -> tuple[Candidate | None, list[Step]]:
         """The answer that goes on from there, None when it was interrupted; and its steps, so far as it kept them."""
         request = replace(job.request, alternatives=0)
         answer = Answer(request, self.tokenizer)
         ids = [*request.prompt_ids, *(step.token for step in branch.steps)]
-        other = _Job(request, job.cancel, job.submitted, ids, answer, steps=list(branch.steps))
+        other = Job(request, job.cancel, job.submitted, ids, answer, steps=list(branch.steps))
+        if request.typed:
+            other.healing = Healing(self._spell(), request.typed)
         for step in branch.steps:
+            if other.healing is not None:
+                other.healing.take(self.tokenizer.token_bytes(step.token))
             if answer.finish is None:
                 answer.push(step.token, step.logprob)
         for _ in self._decode(other, self._prefill(other)):
@@ -330,9 +329,9 @@ class Engine(Generic[C]):
         kept = (other.steps or [])[: len(whole.token_ids)]
         return None if answer.finish is None else whole, kept or list(branch.steps)
 
-    def _guide(self, job: _Job) -> Guide | None:
+    def _guide(self, job: Job) -> Guide | None:
         """At the end of what the answer has already; None where that is not what a guide would allow."""
-        constraint = job.request.constraint
+        constraint = None if job.request.typed else job.request.constraint
         guide = None if constraint is None or self._constrain is None else self._constrain(constraint)
         written = tuple(job.ids[len(job.request.prompt_ids) :])
         if guide is None or guide.first_forbidden(written) is not None:
@@ -340,7 +339,7 @@ class Engine(Generic[C]):
         guide.commit(written)
         return guide
 
-    def _propose(self, job: _Job) -> DraftTree:
+    def _propose(self, job: Job) -> DraftTree:
         left = job.request.max_tokens - job.answer.tokens - 1
         budget = min(self._options.draft_budget, left)
         if self._speculator is None or budget <= 0:
@@ -372,7 +371,7 @@ class Engine(Generic[C]):
             slot.cache.keep([*range(start), *(start + node for node in verdict.path)])
         slot.ids[start:] = [tree.token[node] for node in verdict.path]
 
-    def _mark_round(self, job: _Job) -> None:
+    def _mark_round(self, job: Job) -> None:
         """The first round ends the prefill: its forward took the last of the prompt."""
         if job.decoding:
             job.forwards += 1

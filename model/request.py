@@ -75,6 +75,9 @@ class GenerateRequest:
     alternatives: int = 0
     """Other answers wanted beside the first, as ``candidates`` of the last chunk. They cost about an answer each and
     are computed after the first one is complete; a cancel or the deadline ends them early."""
+    typed: str = ""
+    """A half-typed word that ``prompt_ids`` leave out: the answer begins with it, and its text is what follows it.
+    Only for backends whose ``heals`` is true; not together with ``constraint``."""
 
 
 class FinishReason(StrEnum):

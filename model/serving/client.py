@@ -25,6 +25,7 @@ from holefill.model.stops import StopRule
 CONNECT_S, HEALTH_S = 5.0, 5.0
 READ_S = 120.0  # between two events: a cold prefill of a long prompt on a slow machine
 DEADLINE_SLACK_MS = 250.0  # the server keeps the deadline itself; this is for one that does not
+HEALING_PROTOCOL = 2
 KEEP_ALIVE_S = 4.0  # below the 5 s at which uvicorn servers close an idle connection
 
 
@@ -39,6 +40,7 @@ class Health:
     """The server knows our fields."""
     model: str = ""
     progress: float = 1.0
+    protocol: int = 0
 
 
 class HttpBackend:
@@ -86,7 +88,13 @@ class HttpBackend:
             data = {}
         if not isinstance(data, dict) or "holefill" not in data:
             return Health(ready=response.status_code != 503, own=False)
-        return Health(data.get("status") == "ok", True, str(data.get("model", "")), float(data.get("progress", 0.0)))
+        return Health(
+            data.get("status") == "ok",
+            True,
+            str(data.get("model", "")),
+            float(data.get("progress", 0.0)),
+            int(data["holefill"]),
+        )
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         own = self._is_own()
@@ -96,6 +104,13 @@ class HttpBackend:
         with _Abort(cancel, request.deadline_ms) as abort:
             events = self._events(body, abort)
             yield from _own_chunks(events, abort) if own else _foreign_chunks(events, request, abort)
+
+    @property
+    def heals(self) -> bool:
+        try:
+            return self._is_own() and self._health is not None and self._health.protocol >= HEALING_PROTOCOL
+        except UnreachableError:
+            return False
 
     @property
     def takes_repositories(self) -> bool:

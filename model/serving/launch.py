@@ -91,6 +91,10 @@ class LocalEngine:
             yield from self._backend.generate(request, cancel)
 
     @property
+    def heals(self) -> bool:
+        return self._backend.heals
+
+    @property
     def takes_repositories(self) -> bool:
         return self._backend.takes_repositories
 

@@ -9,7 +9,7 @@ from typing import Any
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec, Timing
 
-PROTOCOL = 1  # raise when an old client would misread a new server's `holefill` field
+PROTOCOL = 2  # raise when an old client would misread a new server's `holefill` field
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_NEW_TOKENS = 4096
 MAX_STOP_STRINGS = 16
@@ -38,6 +38,7 @@ class CompletionBody:
     repository: str = ""
     constraint: Constraint | None = None
     alternatives: int = 0
+    typed: str = ""
 
     def request(self, prompt_ids: tuple[int, ...]) -> GenerateRequest:
         return GenerateRequest(
@@ -51,6 +52,7 @@ class CompletionBody:
             repository=self.repository,
             constraint=self.constraint,
             alternatives=self.alternatives,
+            typed=self.typed,
         )
 
 
@@ -91,6 +93,7 @@ def parse_body(raw: bytes) -> CompletionBody:
         repository=extra.text("repository", ""),
         constraint=_constraint(extra.value("constraint", None)),
         alternatives=int(extra.number("alternatives", 0, 0, MAX_ALTERNATIVES, whole=True)),
+        typed=extra.text("typed", ""),
     )
 
 
@@ -196,6 +199,7 @@ def dump_request(request: GenerateRequest, model: str, *, own: bool) -> dict[str
             "constraint": None if request.constraint is None else asdict(request.constraint),
             "repository": request.repository,
             "alternatives": request.alternatives,
+            "typed": request.typed,
         }
     return body
 

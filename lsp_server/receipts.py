@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from holefill.context.items import Item
@@ -60,6 +61,10 @@ def _times(receipt: Receipt) -> Iterator[str]:
 
 def _context(receipt: Receipt) -> Iterator[str]:
     pack = receipt.pack
+    if pack.facts:
+        counts = Counter(item.source for item in pack.facts)
+        told = ", ".join(f"{count} from {source}" for source, count in counts.items())
+        yield f"- known besides, for drafts: {told}"
     if not pack.items and not pack.dropped:
         yield "- repository context: none in the prompt"
         return

@@ -8,12 +8,14 @@ import pytest
 
 from holefill.context.errors import PolicyError
 from holefill.context.index.workspace import WorkspaceIndex
-from holefill.context.items import Cursor
+from holefill.context.items import Cursor, Item, Pack
 from holefill.context.policy import ASKED_FOR, Policy, write_policy
 from holefill.context.provider import Deadline
 from holefill.context.providers import PROVIDERS
 from holefill.lsp_server import connect
+from holefill.lsp_server.completion import Completion, Reason, Receipt
 from holefill.lsp_server.config import Settings
+from holefill.lsp_server.receipts import markdown
 
 
 class Words:
@@ -82,3 +84,10 @@ def test_without_a_budget_the_facts_come_all_the_same(index):
 def test_a_provider_turned_off_says_nothing(index):
     pack = gathered(index, Policy("*", ("imports", "typed_hole"), 200), ("imports",), 200)
     assert {item.source for item in pack.items} == {"typed_hole"}
+
+
+def test_the_receipt_names_what_was_known_and_none_of_its_code():
+    facts = (Item("def secret_name(): ...", "imports"), Item("def other(): ...", "imports"), Item("x", "typed_hole"))
+    told = markdown(Completion("x", Reason.MODEL, Receipt(pack=Pack(facts=facts))))
+    assert "- known besides, for drafts: 2 from imports, 1 from typed_hole" in told
+    assert "secret_name" not in told

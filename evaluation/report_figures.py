@@ -138,7 +138,7 @@ def _latency(arms: Sequence[Arm]) -> list[str]:
     if not timed:
         return []
     mark = (EDITOR_WINDOW_MS, "an editor waits this long")
-    plots = [distribution("Time to the answer, cold prompt", [(a.title, v, a.series) for a, v in timed], "ms", mark)]
+    plots = [distribution(f"Time to the answer{_warmth(arms)}", [(a.title, v, a.series) for a, v in timed], "ms", mark)]
     if len(timed) == 1:
         good = [record for record in timed[0][0].good if record.total_ms]
         stages = [("prefill", [r.prefill_ms for r in good], 1), ("decode", [r.decode_ms for r in good], 2)]
@@ -171,7 +171,13 @@ def _per_forward(arms: Sequence[Arm]) -> list[str]:
     if not rows:
         return []
     top = max(2.0, *(bar.value for bar in rows))
-    return [bars("Tokens per forward of the model (1 = plain decoding)", rows, top=top, legend=_legend(arms, rows))]
+    title = f"Tokens per forward of the model (1 = plain decoding){_warmth(arms)}"
+    return [bars(title, rows, top=top, legend=_legend(arms, rows))]
+
+
+def _warmth(arms: Sequence[Arm]) -> str:
+    """Arms of one run follow each other case by case: the later ones find cached rows and drafts of the earlier."""
+    return "; later arms are warm" if len({id(arm.header) for arm in arms}) < len(arms) else ""
 
 
 def _budget(arms: Sequence[Arm], name: str) -> list[str]:

@@ -84,7 +84,7 @@ EVERY_PLOT = (
     "Exact match by lang",
     "Exact match by context source in the prompt",
     "Retrieved tokens against the definitions needed",
-    "Time to the answer, cold prompt",
+    "Time to the answer; later arms are warm",
     "Tokens that came from a draft, % by drafter",
     "Tokens per forward of the model",
     "Exact match against the budget of repository context",

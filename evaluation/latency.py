@@ -1,4 +1,4 @@
-"""Keystroke replay: type the answer of a case one character at a time and time every key.
+"""Keystroke replay and cancels: type the answer of a case one character at a time and time every key.
 
 Each key waits for the answer to the one before, as a slow typist's would; the first key of a case meets a cold cache
 and is reported apart (the product prefills when a document opens).
@@ -6,6 +6,7 @@ and is reported apart (the product prefills when a document opens).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -54,6 +55,33 @@ def _press(completer: Completer, case: Case, number: int) -> Key:
     return Key(case.id, number, ms, prefilled, completion.reason.value)
 
 
+def cancel_delays(system: System, cases: Sequence[Case], options: CompleterOptions | None = None) -> list[float]:
+    """Milliseconds from a cancel, given while a cold prompt is computed, to the end of the computation."""
+    delays: list[float] = []
+    for number, case in enumerate(cases):
+        cancel, given = CancelToken(), [0.0]
+        completer = Completer(system.backend, system.tokenizer, options or CompleterOptions())
+
+        def give(cancel: CancelToken = cancel, given: list[float] = given) -> None:
+            given[0] = time.perf_counter()
+            cancel.cancel()
+
+        # Other text in front, so that no row of an earlier request serves: 50, 100, … ms into prefill or decode.
+        cold = replace(case, prefix=f"# {number} {time.perf_counter_ns()}\n" + case.prefix[-1200:])
+        timer = threading.Timer(0.05 * (1 + number % 8), give)
+        timer.start()
+        completer.complete(request_for(cold, None), cancel)
+        ended = time.perf_counter()
+        timer.cancel()
+        if given[0]:
+            delays.append((ended - given[0]) * 1000)
+    return delays
+
+
+def cancel_json(delays: Sequence[float]) -> dict[str, float | int | None]:
+    return {"cancels": len(delays), "cancel_p95_ms": round(percentile(delays, 95), 2) if delays else None}
+
+
 def latency_json(keys: Sequence[Key]) -> dict[str, float | int | None]:
     """Of warm keys, but for ``cold_p50_ms``."""
     cold = [key.ms for key in keys if key.number == 0]
@@ -64,6 +92,7 @@ def latency_json(keys: Sequence[Key]) -> dict[str, float | int | None]:
         "p50_ms": round(percentile(times, 50), 2) if times else None,
         "p95_ms": round(percentile(times, 95), 2) if times else None,
         "in_window": round(100 * in_window_share(times), 2) if times else None,
+        "prefilled_median": round(percentile([float(key.prefilled) for key in warm], 50), 1) if warm else None,
         "prefilled_per_key": round(sum(key.prefilled for key in warm) / len(warm), 2) if warm else None,
         "type_through": round(100 * sum(k.reason == "type_through" for k in warm) / len(warm), 2) if warm else None,
         "cold_p50_ms": round(percentile(cold, 50), 2) if cold else None,

@@ -9,7 +9,7 @@ import click
 
 from holefill.evaluation.cases import CaseSet, DataError, read_cases, sample, write_cases
 from holefill.evaluation.commands import RunOptions, load, run_options, run_suite
-from holefill.evaluation.latency import Key, latency_json, replay_keys
+from holefill.evaluation.latency import Key, cancel_delays, cancel_json, latency_json, replay_keys
 from holefill.evaluation.records import Record, RunHeader, RunWriter, read_run
 from holefill.evaluation.report import render
 from holefill.evaluation.repository import make_cases
@@ -21,6 +21,7 @@ from holefill.evaluation.terminal import print_last_line, print_summary, progres
 from holefill.evaluation.tune_command import tune
 from holefill.evaluation.typed_holes import ask_oracle
 from holefill.evaluation.workspaces import Workspaces
+from holefill.lsp_server.completion import CompleterOptions
 from holefill.lsp_server.connect import user_policy_file
 
 _DATA = click.Path(exists=True, path_type=Path)
@@ -127,8 +128,9 @@ def _ask(case_set: CaseSet, options: RunOptions, data: str) -> None:
 @click.option("--data", type=_DATA, required=True, help="Folder with replay sets.")
 @click.option("--repos", default="", metavar="NAME,…", help="Only these repositories.")
 @click.option("--keys", default=20, show_default=True, type=click.IntRange(min=1), help="Keystrokes per case.")
+@click.option("--heal", is_flag=True, help="Leave half-typed words out of the prompt (token healing).")
 @run_options(load_suites()["replay"])
-def latency(data: Path, repos: str, keys: int, **given: object) -> None:
+def latency(data: Path, repos: str, keys: int, heal: bool, **given: object) -> None:
     """Replay keystrokes: p50 and p95, share answered within the editor's window, tokens prefilled per key."""
     options = RunOptions(**given)  # type: ignore[arg-type]
     case_set = LOADERS["replay"](data, tuple(name for name in repos.split(",") if name), options.seed)
@@ -138,15 +140,18 @@ def latency(data: Path, repos: str, keys: int, **given: object) -> None:
     began = time.monotonic()
     system = load(options)
     pressed: list[Key] = []
+    cancelled = cancel_json([])
     total = sum(min(keys, len(case.target)) + 1 for case in cases)
     try:
         with progress_bar() as bar:
-            pressed.extend(bar.track(replay_keys(system, cases, keys), total=total, description="keystrokes"))
+            replayed = replay_keys(system, cases, keys, CompleterOptions(heal=heal))
+            pressed.extend(bar.track(replayed, total=total, description="keystrokes"))
+        cancelled = cancel_json(cancel_delays(system, cases))
     except KeyboardInterrupt:
         click.echo("interrupted: what follows covers the keys pressed", err=True)
     finally:
         system.close()
-    result = latency_json(pressed)
+    result = latency_json(pressed) | cancelled
     if not options.as_json:
         for name, value in result.items():
             click.echo(f"{name:18} {value}")

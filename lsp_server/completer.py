@@ -5,6 +5,7 @@ Synchronous, and it knows neither LSP nor the engine's process: a ``Backend`` ge
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,8 @@ Gather = Callable[[Cursor, int, Deadline], Pack]
 _MAX_DRAFT_CHARS = 6_000
 """The engine tokenises what it drafts from with every request."""
 MIN_REWRITE_TOKENS = 16
+_MAX_TYPED = 64
+_HALF_TYPED = re.compile(r" ?\w+\Z")
 _TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
 
 
@@ -163,12 +166,14 @@ class Completer:
         stages.mark("gather")
         if cancel.is_set():
             return Completion("", Reason.CANCELLED, Receipt(pack=pack, stage_ms=stages.total()))
-        prompt = self._prompt(cursor, pack)
+        typed = self._typed(cursor)
+        prompt = self._prompt(cursor, pack, typed)
         stages.mark("prompt")
         draft = _Draft()
         try:
             due = None if request.due_ms is None else stages.began + request.due_ms / 1000
-            asked = replace(self._engine_request(cursor, key, pack, prompt), alternatives=request.alternatives)
+            plain = self._engine_request(cursor, key, pack, prompt)
+            asked = replace(plain, alternatives=request.alternatives, typed=typed)
             self._generate(asked, cancel, draft, due)
         except EngineLoadingError as error:
             return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
@@ -255,7 +260,15 @@ class Completer:
             return Pack()
         return self._gather(cursor, self.options.context_tokens, Deadline.after_ms(self.options.gather_ms))
 
-    def _prompt(self, cursor: Cursor, pack: Pack) -> Prompt:
+    def _typed(self, cursor: Cursor) -> str:
+        """The word at the cursor, with the space that is part of its first token."""
+        fitted = self._judge is not None or self.options.fit_of(cursor.language) is not Fit.OFF
+        if not self.options.heal or fitted or not getattr(self.backend, "heals", False):
+            return ""
+        word = _HALF_TYPED.search(cursor.prefix[-_MAX_TYPED:])
+        return "" if word is None else word.group()
+
+    def _prompt(self, cursor: Cursor, pack: Pack, typed: str) -> Prompt:
         limits = PromptLimits(
             prefix_tokens=self.options.prefix_tokens,
             suffix_tokens=self.options.suffix_tokens,
@@ -264,7 +277,8 @@ class Completer:
             line_comment=line_comment(cursor.language),
             path=_relative(cursor),
         )
-        return build_prompt(self._format, self._tokenizer, cursor.prefix, cursor.suffix, pack.items, limits)
+        prefix = cursor.prefix[: len(cursor.prefix) - len(typed)]
+        return build_prompt(self._format, self._tokenizer, prefix, cursor.suffix, pack.items, limits)
 
     def _engine_request(self, cursor: Cursor, key: AnswerKey, pack: Pack, prompt: Prompt) -> GenerateRequest:
         unfinished = self._unfinished.find(key, cursor.prefix, cursor.suffix)

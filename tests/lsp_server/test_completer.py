@@ -42,6 +42,7 @@ class ScriptedEngine:
     asked: list[GenerateRequest] = field(default_factory=list)
     model_name: str = "scripted"
     candidates: tuple[Candidate, ...] = ()
+    heals: bool = False
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         self.asked.append(request)
@@ -200,6 +201,24 @@ def test_user_text_cannot_forge_a_special_token() -> None:
     text = "s = '<|fim_middle|>'\nx = "
     make(engine).complete(CompletionRequest(Cursor("/w/a.py", text, CharOffset(len(text)), "python")), CancelToken())
     assert sum(token >= 0x110000 for token in engine.asked[0].prompt_ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("marked", "heals", "typed", "shown"),
+    [
+        ("x = a.val|\n", True, "val", "<|fim_prefix|>x = a.<|fim_suffix|>"),
+        ("return val|\n", True, " val", "<|fim_prefix|>return<|fim_suffix|>"),
+        ("f(|)\n", True, "", "<|fim_prefix|>f(<|fim_suffix|>"),
+        ("x = a.val|\n", False, "", "<|fim_prefix|>x = a.val<|fim_suffix|>"),
+    ],
+)
+def test_a_half_typed_word_is_left_out_where_the_engine_heals(marked: str, heals: bool, typed: str, shown: str) -> None:
+    engine = ScriptedEngine("ue")
+    engine.heals = heals
+    assert ask(make(engine, heal=True), marked).text == "ue"
+    request = engine.asked[0]
+    assert request.typed == typed
+    assert request.prompt_text.startswith(shown)
 
 
 def test_alternatives_come_when_asked_for_and_serve_the_next_keys() -> None:

@@ -40,7 +40,7 @@ def look(tmp_path: Path) -> Look:
         driver = Path(__file__).with_name("report_page.mjs")
         asked = {"page": page.as_uri(), "modules": str(MODULES), "chromium": chromium, **how}
         done = subprocess.run(
-            [str(NODE), str(driver), json.dumps(asked)], check=False, capture_output=True, text=True, timeout=120
+            [str(NODE), str(driver), json.dumps(asked)], check=False, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
         value = json.loads(done.stdout)

@@ -24,8 +24,8 @@ class Settings:
     model: str = "qwen2.5-coder-0.5b"
     """A name of `holefill model list`, a GGUF file or a Hugging Face folder."""
     adapter: str = ""
-    """Low-rank adapter file of the model. Empty: the workspace's own, where `holefill tune` made one that won; "off":
-    none."""
+    """Low-rank adapter file of the model. Empty: the workspace's own, where `holefill tune` made one that won, else the
+    one that comes with the model; "off": none."""
     engine_url: str = ""
     """An OpenAI-compatible server to use instead of our own engine."""
     engine_token_file: str = ""

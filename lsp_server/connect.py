@@ -23,6 +23,7 @@ from holefill.model.errors import EngineError
 from holefill.model.request import Backend
 from holefill.model.serving.client import HttpBackend
 from holefill.model.serving.launch import LaunchOptions, LocalEngine
+from holefill.model.shipped import shipped_adapter
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.tuned import TunedError, serving_adapter
@@ -123,8 +124,8 @@ def backend(settings: Settings, roots: Sequence[str] = ()) -> Backend:
 
 
 def adapter_for(settings: Settings, roots: Sequence[str]) -> Path | None:
-    """The file the setting names, else the tuned adapter of the workspace; of several folders none, as one engine
-    serves them all. Raises TunedError for a file that is not there."""
+    """The file the setting names, else the tuned adapter of the workspace (of several folders none, as one engine
+    serves them all), else the one that comes with the model. Raises TunedError for a file that is not there."""
     if settings.adapter == "off":
         return None
     if settings.adapter:
@@ -132,7 +133,8 @@ def adapter_for(settings: Settings, roots: Sequence[str]) -> Path | None:
         if not path.is_file():
             raise TunedError(f"the adapter {path} is not there: change the setting adapter, or empty it")
         return path
-    return serving_adapter(roots[0], settings.model) if len(roots) == 1 else None
+    own = serving_adapter(roots[0], settings.model) if len(roots) == 1 else None
+    return own or shipped_adapter(settings.model)
 
 
 def fetch_model(settings: Settings, progress: Progress) -> None:

@@ -26,7 +26,12 @@ LINES_AROUND = 8
 @click.command()
 @click.argument("location", required=False, metavar="FILE:LINE:COL")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
-@click.option("--adapter", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Adapter of the model.")
+@click.option(
+    "--adapter",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Low-rank adapter file.  [default: the one that comes with the model, if any]",
+)
+@click.option("--no-adapter", is_flag=True, help="The model alone.")
 @click.option("--context", type=click.Choice(["on", "off"]), help="Repository context in the prompt (--example: on).")
 @click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1, 512), help="Length limit.")
 @click.option("--explain", is_flag=True, help="Also print the receipt: scores, tokens, what was left out.")
@@ -36,6 +41,7 @@ def complete(
     location: str | None,
     model: str,
     adapter: Path | None,
+    no_adapter: bool,
     context: str | None,
     max_tokens: int,
     explain: bool,
@@ -46,13 +52,15 @@ def complete(
     from holefill.context.errors import ContextError
     from holefill.lsp_server.one_shot import shoot
     from holefill.model.errors import ModelError
+    from holefill.model.shipped import shipped_adapter
 
+    chosen = None if no_adapter else adapter or shipped_adapter(model)
     cursor = _example() if example else _cursor(location)
     wanted = (context or ("on" if example else "off")) == "on"
     try:
         with click.progressbar(length=100, label="preparing the model", show_eta=False, file=sys.stderr) as bar:
             options = CompleterOptions(max_new_tokens=max_tokens)
-            shot = shoot(cursor, model, wanted, options, lambda _, done: bar.update(int(100 * done) - bar.pos), adapter)
+            shot = shoot(cursor, model, wanted, options, lambda _, done: bar.update(int(100 * done) - bar.pos), chosen)
     except (ModelError, ContextError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

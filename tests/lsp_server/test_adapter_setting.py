@@ -9,14 +9,15 @@ import pytest
 
 from holefill.lsp_server.config import Settings
 from holefill.lsp_server.connect import adapter_for
-from holefill.model import tuned
+from holefill.model import shipped, tuned
 from holefill.model.serving.launch import LaunchOptions, LocalEngine, socket_path
 from holefill.model.tuned import TunedError
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a tuned adapter that won."""
+    """A folder with a tuned adapter that won; no model has one of its own."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
     monkeypatch.setenv("HOLEFILL_TUNED", str(tmp_path / "tuned"))
     folder = tmp_path / "workspace"
     folder.mkdir()
@@ -36,6 +37,21 @@ def test_the_tuned_adapter_serves_its_own_workspace_only(workspace: Path, tmp_pa
     assert adapter_for(Settings(), []) is None
     assert adapter_for(Settings(model="another"), [str(workspace)]) is None
     assert adapter_for(Settings(adapter="off"), [str(workspace)]) is None
+
+
+def test_a_known_models_own_adapter_comes_last(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    model = Settings().model
+    own = tmp_path / f"{model}.safetensors"
+    assert adapter_for(Settings(), [str(tmp_path)]) is None
+    own.write_bytes(b"x")
+    assert adapter_for(Settings(), [str(tmp_path)]) == own
+    assert adapter_for(Settings(), [str(workspace)]) != own
+    assert adapter_for(Settings(adapter="off"), [str(tmp_path)]) is None
+    assert shipped.shipped_adapter(str(tmp_path / model)) is None
+    assert shipped.shipped_adapter("another") is None
 
 
 def test_a_named_file_wins_and_must_be_there(workspace: Path, tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ _MAX_DRAFT_CHARS = 6_000
 MIN_REWRITE_TOKENS = 16
 _MAX_TYPED = 64
 _HALF_TYPED = re.compile(r" ?\w+\Z")
+_INVOKED_GATHER_MS = 250.0
+"""Who asks has stopped typing: a checker may finish its answer."""
 _TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
 
 
@@ -162,7 +164,7 @@ class Completer:
         self, request: CompletionRequest, cursor: Cursor, key: AnswerKey, cancel: CancelToken
     ) -> Completion:
         stages = _Stages()
-        pack = self._pack(cursor)
+        pack = self._pack(cursor, request.trigger)
         stages.mark("gather")
         if cancel.is_set():
             return Completion("", Reason.CANCELLED, Receipt(pack=pack, stage_ms=stages.total()))
@@ -255,10 +257,12 @@ class Completer:
 
         return self._judge.pick(cursor, [option for option in options if option.text], rewrite, deadline)
 
-    def _pack(self, cursor: Cursor) -> Pack:
+    def _pack(self, cursor: Cursor, trigger: Trigger) -> Pack:
         if self._gather is None or (self.options.context_tokens <= 0 and not self.options.facts):
             return Pack()
-        return self._gather(cursor, self.options.context_tokens, Deadline.after_ms(self.options.gather_ms))
+        patience = 0.0 if trigger is Trigger.AUTOMATIC else _INVOKED_GATHER_MS
+        deadline = Deadline.after_ms(max(self.options.gather_ms, patience))
+        return self._gather(cursor, self.options.context_tokens, deadline)
 
     def _typed(self, cursor: Cursor) -> str:
         """The word at the cursor, with the space that is part of its first token."""

@@ -299,6 +299,7 @@ class EvaluateGroup(click.Group):
         "repo": "own_commands",
         "typed-holes": "own_commands",
         "latency": "own_commands",
+        "constraints": "constraints",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

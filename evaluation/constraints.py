@@ -1,0 +1,145 @@
+"""Do the masks ever refuse what somebody wrote? Random holes in real files, and the gold answers of the replay sets."""
+
+from __future__ import annotations
+
+import random
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from holefill.context.syntax.languages import language_of
+from holefill.evaluation.cases import CaseSet
+from holefill.evaluation.runner import commit_name
+from holefill.evaluation.suites.loaders import LOADERS
+from holefill.evaluation.terminal import print_last_line
+from holefill.model.constrain.constraint import Constraint
+from holefill.model.constrain.guide import Guides, default_folder
+from holefill.model.constrain.languages import LANGUAGES
+from holefill.model.store import ModelStore
+from holefill.model.tokenizer import Tokenizer
+
+MAX_CHARS = 120_000
+HOLES_PER_FILE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    language: str
+    where: str
+    prefix: str
+    middle: str
+    suffix: str
+
+
+@dataclass(slots=True)
+class Found:
+    """Of one language."""
+
+    holes: int = 0
+    positions: int = 0
+    """Tokens of the middles, and their ends."""
+    off: Counter[str] = field(default_factory=Counter)
+    refused: list[str] = field(default_factory=list)
+
+
+def random_holes(language: str, where: str, text: str, rng: random.Random) -> Iterator[Hole]:
+    """Rests of lines, spans of characters and whole lines."""
+    for _ in range(HOLES_PER_FILE):
+        start = rng.randrange(len(text))
+        match rng.randrange(3):
+            case 0:
+                end = text.find("\n", start)
+            case 1:
+                end = start + rng.randint(1, 200)
+            case _:
+                start = end = text.rfind("\n", 0, start) + 1
+                for _ in range(rng.randint(1, 6)):
+                    end = text.find("\n", end) + 1 or len(text)
+        end = len(text) if end < 0 else min(end, len(text))
+        yield Hole(language, f"{where}:{start}", text[:start], text[start:end], text[end:])
+
+
+def ask(guides: Guides, tokenizer: Tokenizer, hole: Hole, found: Found) -> None:
+    ids = tokenizer.encode(hole.middle)
+    if tokenizer.decode(ids) != hole.middle:
+        return  # normalised by the tokenizer: not what stands in the file
+    before = guides.tally.copy()
+    guide = guides.guide(Constraint(hole.language, hole.prefix, hole.suffix))
+    if guide is None:
+        found.off.update((guides.tally - before).keys())
+        return
+    found.holes += 1
+    found.positions += len(ids) + 1
+    if guide.first_forbidden([*ids, min(tokenizer.stop_ids)]) is not None:
+        found.refused.append(hole.where)
+
+
+def _files(case_set: CaseSet | None, packages: Path, seed: int) -> Iterator[tuple[str, str]]:
+    """Repositories and installed packages, one of each in turn, in random order."""
+    rng = random.Random(seed)
+    texts = [file for workspace in (case_set.workspaces if case_set else {}).values() for file in workspace.files()]
+    installed = sorted(path for path in packages.rglob("*.py") if path.is_file())
+    rng.shuffle(texts)
+    rng.shuffle(installed)
+    while texts or installed:
+        if texts:
+            yield texts.pop()
+        if installed:
+            path = installed.pop()
+            yield str(path), path.read_bytes().decode("utf-8", "ignore")
+
+
+def measure(
+    guides: Guides, tokenizer: Tokenizer, files: Iterator[tuple[str, str]], wanted: int, seed: int
+) -> dict[str, Found]:
+    rng = random.Random(seed)
+    table: dict[str, Found] = {}
+    for path, text in files:
+        language = language_of(path)
+        if language in LANGUAGES and 0 < len(text) <= MAX_CHARS:
+            for hole in random_holes(language, path, text, rng):
+                ask(guides, tokenizer, hole, table.setdefault(language, Found()))
+        if sum(found.positions for found in table.values()) >= wanted:
+            break
+    return table
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder with replay sets.")
+@click.option(
+    "--packages", type=click.Path(exists=True, path_type=Path), help="Python files.  [default: site-packages]"
+)
+@click.option("--positions", default=50_000, show_default=True, type=click.IntRange(min=1), help="At least so many.")
+@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer.")
+@click.option("--seed", default=0, show_default=True)
+def constraints(data: Path | None, packages: Path | None, positions: int, model: str, seed: int) -> None:
+    """Masks that refuse what stands in real files: there must be none. Exit status 1 when there is one."""
+    began = time.monotonic()
+    tokenizer = Tokenizer.load(ModelStore.default().resolve(model))
+    guides = Guides(tokenizer, default_folder(), wait=True)
+    case_set = None if data is None else LOADERS["replay"](data, (), seed)
+    gold = Found()
+    for case in case_set.cases if case_set is not None else ():
+        ask(guides, tokenizer, Hole(case.language, case.id, case.prefix, case.target, case.suffix), gold)
+    files = _files(case_set, packages or Path(sysconfig.get_paths()["purelib"]), seed)
+    table = {"gold": gold, **measure(guides, tokenizer, files, positions, seed)}
+    for name, found in table.items():
+        counts = f"{found.holes:6} holes {found.positions:8} positions, {len(found.refused)} refused"
+        click.echo(f"{name:12} {counts}, off {dict(found.off)}")
+        for where in found.refused[:10]:
+            click.echo(f"    {where}")
+    refused = sum(len(found.refused) for found in table.values())
+    metrics = {
+        name: {"positions": f.positions, "refused": len(f.refused), "off": dict(f.off)} for name, f in table.items()
+    }
+    print_last_line(
+        {"suite": "constraints", "metrics": metrics, "refused": refused, "model": model, "commit": commit_name(),
+         "seconds": round(time.monotonic() - began, 1)}
+    )  # fmt: skip
+    if refused:
+        raise SystemExit(1)

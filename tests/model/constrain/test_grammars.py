@@ -43,7 +43,10 @@ GOOD = {
         "fn f<'a>(x: &'a str) -> char { let r = r#\"a\"b\"#; match c { '\"' => '\\'', '{' => 'é' } } /* /* ' */ */\n",
         'let s = "a\nb"; let b = b\'"\'; r#type = 1;\n',
     ),
-    "c": ("#define X(a) { it's \\\n  ( \n#define Y { \\\n 1, /* it's */ \\\n }, /* ' */ { \\\n#include <a.h>\nint f(void) { return '\"'; } /* ' */\n",),
+    "c": (
+        "#define X(a) { it's \\\n  ( \n#include <a.h>\nint f(void) { return '\"'; } /* ' */\n",
+        "#define Y { \\\n 1, /* it's */ \\\n }, /* ' */ { \\\n\nint x;\n",
+    ),
     "cpp": (
         "int x = 1'000'000; auto c = L'\"'; auto s = R\"x(\"()x\"; } } (\n",
         "template<class T> void f() { a << b; }\n",

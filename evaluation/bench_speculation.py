@@ -11,7 +11,8 @@ from holefill.model.cancel import CancelToken
 from holefill.model.request import GenerateRequest, Timing
 
 _TOKENS = 48
-_PREFIX_TOKENS = 400
+_PREFIX_TOKENS, _SUFFIX_TOKENS = 400, 64
+_HOLE_LINES = 3
 _KEYS = 12
 
 
@@ -20,22 +21,23 @@ def measure_speculation(ours: Ours, prompts: int) -> dict[str, object]:
     speculator = ours.speculator()
     drafting, plain = ours.engine(speculator), ours.engine(None)
     sums = {"drafting": [0.0, 0.0], "plain": [0.0, 0.0]}
-    forwards = 0
     for place in places(prompts):
         request = _request(ours, place)
+        others = [other.text for other in places(prompts) if other.path != place.path]
+        speculator.index_repository([ours.tokenizer.encode(text) for text in others])
         for name, engine in (("drafting", drafting), ("plain", plain)):
+            engine.warm(request.prompt_ids)  # as when the document was opened; drafters learn from it
             *_, last = engine.generate(request, CancelToken())
             timing = last.timing or Timing()
             sums[name][0] += timing.completion_tokens
             sums[name][1] += timing.decode_ms
-            forwards += timing.forwards if name == "drafting" else 0
     tokens = sums["drafting"][0]
     rates = {name: 1000 * count / ms for name, (count, ms) in sums.items()}
     accepted = speculator.tally.accepted_by_source
     keys = latency_json(_keys(ours, prompts))
     return {
         "speedup": round(rates["drafting"] / rates["plain"], 3),
-        "mat": round(tokens / forwards, 3),
+        "mat": round(speculator.tally.tokens / max(speculator.tally.rounds, 1), 3),
         "by_drafter": {name: round(count / tokens, 3) for name, count in sorted(accepted.items())},
         "prefilled_per_key": keys["prefilled_per_key"],
         "in_window": keys["in_window"],
@@ -49,8 +51,14 @@ def measure_speculation(ours: Ours, prompts: int) -> dict[str, object]:
 
 
 def _request(ours: Ours, place: Place) -> GenerateRequest:
-    ids = ours.tokenizer.encode(place.text[: place.offset])[-_PREFIX_TOKENS:]
-    return GenerateRequest(tuple(ids), max_tokens=_TOKENS)
+    """The hole of a suggestion, where lines were removed: 400 tokens before it, 64 after."""
+    encode, fim = ours.tokenizer.encode, ours.tokenizer.fim_ids()
+    before = encode(place.text[: place.offset])[-_PREFIX_TOKENS:]
+    if fim is None:
+        return GenerateRequest(tuple(before), max_tokens=_TOKENS)
+    removed = place.text[place.offset :].split("\n", _HOLE_LINES)
+    after = encode("\n" + removed[-1])[:_SUFFIX_TOKENS]
+    return GenerateRequest((fim[0], *before, fim[1], *after, fim[2]), max_tokens=_TOKENS)
 
 
 def _keys(ours: Ours, prompts: int) -> list[Key]:

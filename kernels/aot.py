@@ -124,9 +124,12 @@ def choice_cases(vocab: int) -> Iterator[Case]:
     yield Case("sample fp32", sample._sample_kernel, pointers | {"vocab": "i32"}, constants, tuple(pointers))
 
 
-def linear_case(dtype: torch.dtype, n: int, bits: int, group: int, *, affine: bool, bias: bool) -> Case:
+def linear_case(
+    dtype: torch.dtype, n: int, bits: int, group: int, *, affine: bool, bias: bool, wide: bool = False
+) -> Case:
+    """``wide``: the result in fp32, as of the head."""
     e = POINTERS[dtype]
-    arguments = {"x": e, "codes": "*u8", "scales": "*fp16", "y": e, "n": "i32"}
+    arguments = {"x": e, "codes": "*u8", "scales": "*fp16", "y": "*fp32" if wide else e, "n": "i32"}
     arguments |= dict.fromkeys(("size", "outputs", "y_stride"), "i32")
     constants: Constants = dict(quant_matmul.constants(dtype, n, bits, group, affine=affine, bias=bias))
     for name, type_, used in (("mins", "*fp16", affine), ("bias", e, bias)):
@@ -135,7 +138,7 @@ def linear_case(dtype: torch.dtype, n: int, bits: int, group: int, *, affine: bo
         else:
             constants[name] = None
     aligned = tuple(name for name in arguments if name != "n")
-    name = f"quant_matmul {bits} bits by {group} rows{constants['BLOCK_M']} {e[1:]}"
+    name = f"quant_matmul {bits} bits by {group} rows{constants['BLOCK_M']} {e[1:]}{' to fp32' if wide else ''}"
     return Case(name, quant_matmul._quant_matmul_kernel, arguments, constants, aligned)
 
 
@@ -150,11 +153,14 @@ def cases() -> Iterator[Case]:
     yield attention_case(bf16, 128, 4, 7, 32, Visible.BITS, indexed=True)
     yield attention_case(fp16, 128, 4, 7, 2, Visible.BITS, indexed=False)
     yield attention_case(bf16, 128, 4, 7, 512, Visible.CAUSAL, indexed=False)
+    yield attention_case(bf16, 64, 2, 7, 1, Visible.CAUSAL, indexed=False)
+    yield attention_case(bf16, 128, 4, 7, 1, Visible.CAUSAL, indexed=False)
     yield from row_cases(bf16, 3584, 28, 4, 128)
     yield from choice_cases(151_936)
     yield linear_case(bf16, 1, 4, 32, affine=True, bias=True)
     yield linear_case(bf16, 1, 8, 16, affine=False, bias=False)
     yield linear_case(fp16, 64, 4, 32, affine=True, bias=False)
+    yield linear_case(bf16, 1, 8, 32, affine=False, bias=False, wide=True)
 
 
 def compile_case(case: Case, cap: int) -> Resources:

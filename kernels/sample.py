@@ -10,8 +10,8 @@ Shapes
     uniform      [n]         fp32, in [0, 1): the caller's randomness, so that a seed gives the same text anywhere
     ids          [n]         int64
 
-Kept are the likeliest tokens until there are ``top_k`` of them or they hold ``top_p`` of the whole row's probability,
-whichever comes first; tokens equal to the last one kept are kept too, so that no order among equals matters.
+Kept are the ``top_k`` likeliest tokens, and of those the likeliest until they hold ``top_p`` of their probability;
+tokens equal to the last one kept are kept too, so that no order among equals matters.
 The drawn token is the first, by id, at which the kept probability passes ``uniform`` of its sum.
 """
 
@@ -39,8 +39,10 @@ def kept_probabilities(logits: Tensor, temperature: float, top_k: int, top_p: fl
     """[vocab] → fp64 probabilities of the cut distribution, summing to 1."""
     probs = torch.softmax(logits.double() / temperature, dim=-1)
     ordered = probs.sort(descending=True).values
-    enough = ordered.cumsum(0) >= top_p
-    last = min(int(enough.nonzero()[0]) if bool(enough.any()) else len(probs) - 1, top_k - 1, len(probs) - 1)
+    probs = torch.where(probs >= ordered[min(top_k, len(probs)) - 1], probs, 0.0)
+    ordered = probs.sort(descending=True).values
+    enough = ordered.cumsum(0) >= top_p * probs.sum()
+    last = int(enough.nonzero()[0]) if top_p < 1 else len(probs) - 1
     kept = torch.where(probs >= ordered[last], probs, 0.0)
     return kept / kept.sum()
 
@@ -50,6 +52,17 @@ def _ordered(x):
     """Floats as integers of the same order: −0 and 0 stay apart, which moves no token by more than that."""
     bits = x.to(tl.int32, bitcast=True)
     return tl.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)
+
+
+@jit
+def _mass(at, vocab, best, inverse, least, BLOCK: tl.constexpr):
+    """Σ exp of the row's logits whose integers are at least ``least``, relative to the best."""
+    i = tl.arange(0, BLOCK)
+    sums = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, vocab, BLOCK):
+        x = tl.load(at + start + i, mask=start + i < vocab, other=float("-inf")).to(tl.float32)
+        sums += tl.where(_ordered(x) >= least, tl.exp((x - best) * inverse), 0.0)
+    return tl.sum(sums, 0)
 
 
 @jit
@@ -63,33 +76,30 @@ def _sample_kernel(logits, temperature, top_k, top_p, uniform, ids, vocab, BLOCK
         x = tl.load(at + start + i, mask=start + i < vocab, other=float("-inf")).to(tl.float32)
         peak = tl.maximum(peak, x)
     best = tl.max(peak, 0)
-    sums = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, vocab, BLOCK):
-        x = tl.load(at + start + i, mask=start + i < vocab, other=float("-inf")).to(tl.float32)
-        sums += tl.exp((x - best) * inverse)
-    enough_mass = tl.load(top_p + row) * tl.sum(sums, 0)
-    enough_count = tl.load(top_k + row)
 
-    # The largest value that, with all above it, is enough: 32 halvings between the least and the largest integer.
+    # Twice the largest value that, with all above it, is enough: by halving between the least and the largest integer.
     low = _ordered(tl.full([], float("-inf"), tl.float32)).to(tl.int64)
     high = _ordered(best).to(tl.int64)
-    for _ in range(32):
+    enough_count = tl.load(top_k + row)
+    for _ in range(tl.where(enough_count < vocab, 32, 0)):
         middle = (low + high + 1) >> 1
-        sums = tl.zeros([BLOCK], tl.float32)
         counts = tl.zeros([BLOCK], tl.int32)
         for start in range(0, vocab, BLOCK):
             x = tl.load(at + start + i, mask=start + i < vocab, other=float("-inf")).to(tl.float32)
-            above = (_ordered(x) >= middle) & (start + i < vocab)
-            sums += tl.where(above, tl.exp((x - best) * inverse), 0.0)
-            counts += above.to(tl.int32)
-        enough = (tl.sum(sums, 0) >= enough_mass) | (tl.sum(counts, 0) >= enough_count)
+            counts += ((_ordered(x) >= middle) & (start + i < vocab)).to(tl.int32)
+        enough = tl.sum(counts, 0) >= enough_count
         low = tl.where(enough, middle, low)
         high = tl.where(enough, high, middle - 1)
-
-    kept = 0.0
-    for start in range(0, vocab, BLOCK):
-        x = tl.load(at + start + i, mask=start + i < vocab, other=float("-inf")).to(tl.float32)
-        kept += tl.sum(tl.where(_ordered(x) >= low, tl.exp((x - best) * inverse), 0.0), 0)
+    kept = _mass(at, vocab, best, inverse, low, BLOCK)
+    share = tl.load(top_p + row)
+    enough_mass = share * kept
+    high = _ordered(best).to(tl.int64)
+    for _ in range(tl.where(share < 1.0, 32, 0)):
+        middle = (low + high + 1) >> 1
+        mass = _mass(at, vocab, best, inverse, middle, BLOCK)
+        low = tl.where(mass >= enough_mass, middle, low)
+        kept = tl.where(mass >= enough_mass, mass, kept)
+        high = tl.where(mass >= enough_mass, high, middle - 1)
     target = tl.load(uniform + row) * kept
     before = 0.0
     chosen = vocab
@@ -105,7 +115,7 @@ def _sample_kernel(logits, temperature, top_k, top_p, uniform, ids, vocab, BLOCK
 
 
 def sample(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, uniform: Tensor) -> Tensor:
-    """One launch, one program a row; the 36 passes over a row of 152 K fp32 logits are served by the L2 cache."""
+    """One launch, one program a row; 32 passes over its logits for each cut that is on, served by the L2 cache."""
     n, vocab = logits.shape
     ids = torch.empty(n, dtype=torch.int64, device=logits.device)
     if n:

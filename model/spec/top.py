@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from holefill.model.spec import on_gpu
+
 BLOCK = 128
 """V = 151,936, 8 rows, one Zen 5 core: 0.13 ms against 0.76 ms for torch.topk and 0.64 ms for torch.argmax."""
 
 
 def argmax(logits: torch.Tensor) -> torch.Tensor:
     """Index of the first maximum of every row; [n, V] → int64 [n]."""
+    if on_gpu.serves(logits):
+        return on_gpu.argmax(logits)
     blocks = _blocks(logits)
     block = blocks.amax(-1).argmax(-1)
     inside = blocks[torch.arange(len(logits), device=logits.device), block].argmax(-1)

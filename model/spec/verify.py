@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from holefill.model.request import Sampling
+from holefill.model.spec import on_gpu
 from holefill.model.spec.top import argmax
 from holefill.model.spec.tree import DraftTree
 
@@ -46,10 +47,17 @@ def verify(
     which is what is done. Siblings *sampled* without replacement from ``draft`` [n, V] go through
     ``reject_siblings`` (DySpec, SpecInfer).
     """
-    target = logits if mask is None else logits.masked_fill(~mask, float("-inf"))
+    gpu = on_gpu.serves(logits)
+    if mask is None:
+        target = logits
+    else:
+        target = on_gpu.masked(logits, mask) if gpu else logits.masked_fill(~mask, float("-inf"))
     children = tree.children()
     if sampling.temperature <= 0:
         path, bonus = _walk_greedy(tree, children, argmax(target).tolist())
+    elif gpu and draft is None:
+        noise = [uniform(sampling.seed, position + depth) for depth in tree.depth]
+        path, bonus = _walk_greedy(tree, children, on_gpu.draw(target, sampling, noise).tolist())
     else:
         path, bonus = _walk_sampled(tree, children, distribution(target, sampling), sampling.seed, position, draft)
     tokens = (*(tree.token[node] for node in path[1:]), bonus)

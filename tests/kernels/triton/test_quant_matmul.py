@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holefill.kernels.group_codes import GroupCodes, pack
-from holefill.kernels.quant_matmul import quant_matmul, reference
+from holefill.kernels.group_codes import CodesStack, GroupCodes, pack
+from holefill.kernels.quant_matmul import quant_matmul, reference, stacked_matmul
 
 ROUNDINGS = {
     torch.float32: 16,  # fp32 sums of a few hundred products
@@ -71,6 +71,18 @@ def test_planted_faults_are_rejected(dtype: torch.dtype, generator: torch.Genera
             check(quant_matmul(x, fault), x, weight, None)
     with pytest.raises(AssertionError):
         check(quant_matmul(lost, weight), x, weight, None)
+
+
+def test_parts_of_two_formats_side_by_side(generator: torch.Generator) -> None:
+    parts = [draw(33, 128, 4, 32, True, generator)[0], draw(5, 128, 8, 16, False, generator)[0]]
+    x = torch.randn(2, 128, generator=generator, device=generator.device).half()
+    bias = torch.randn(38, generator=generator, device=generator.device).half()
+    y = stacked_matmul(x, CodesStack(tuple(parts)), bias, torch.float32)
+    assert y.dtype == torch.float32
+    for part, columns in zip(parts, (slice(0, 33), slice(33, 38)), strict=True):
+        check(y[:, columns].half(), x, part, bias[columns])
+    with pytest.raises(AssertionError):  # a part written where the other belongs
+        check(y[:, 5:38].half(), x, parts[0], bias[:33])
 
 
 def test_a_row_does_not_depend_on_its_neighbours(generator: torch.Generator) -> None:

@@ -63,7 +63,7 @@ def attend(scores: Tensor, values: Tensor, parts: list[KeyPart]) -> Tensor:
         chosen = weights[:, :, part.start : part.end]
         if part.member is not None:
             chosen = chosen * part.member
-        term = torch.matmul(chosen, values[:, part.start : part.end])
-        out = term if out is None else out.add_(term)
+        seen = values[:, part.start : part.end]
+        out = torch.bmm(chosen, seen) if out is None else out.baddbmm_(chosen, seen)
     assert out is not None
     return out / weights.sum(dim=-1, keepdim=True, dtype=torch.float64).float()

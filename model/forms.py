@@ -33,6 +33,8 @@ class Form:
     restore: Callable[[Mapping[str, Tensor], Any], Weight]
     copies: bool
     """Whether the back end copies a weight; otherwise it computes on the mapped file itself."""
+    version: int = 1
+    """Raise it whenever this form alone gives other bytes from the same source; see ``packed.FORMAT_VERSION``."""
 
 
 def choose_form(name: str | None = None) -> Form:
@@ -55,11 +57,11 @@ def _rows(source: Source, slot: Slot) -> Weight:
 
 def _store_rows(weight: Weight) -> tuple[Mapping[str, Tensor], Any]:
     assert isinstance(weight, RowQuantized)
-    return {"codes": weight.codes, "scales": weight.scales}, None
+    return {"codes": weight.codes, "scales": weight.scales}, weight.turned
 
 
-def _restore_rows(arrays: Mapping[str, Tensor], _: Any) -> Weight:
-    return RowQuantized(arrays["codes"], arrays["scales"])
+def _restore_rows(arrays: Mapping[str, Tensor], turned: Any) -> Weight:
+    return RowQuantized(arrays["codes"], arrays["scales"], bool(turned))
 
 
 def _groups(source: Source, slot: Slot) -> Weight:
@@ -121,7 +123,7 @@ def _restore_codes(arrays: Mapping[str, Tensor], layout: Any) -> Weight:
 
 
 FORMS: Mapping[str, Form] = {
-    "w8a8": Form("w8a8", "torch", _rows, _store_rows, _restore_rows, copies=True),
+    "w8a8": Form("w8a8", "torch", _rows, _store_rows, _restore_rows, copies=True, version=2),
     "native": Form("native", "native", _groups, _store_groups, _restore_groups, copies=False),
     "cuda-grouped": Form("cuda-grouped", "codes", _codes, _store_codes, _restore_codes, copies=True),
 }

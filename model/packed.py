@@ -36,7 +36,8 @@ from holefill.model.weights import Progress, Slot, Source, Weights, each_slot, r
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
-"""Raise it whenever the same source would give other bytes or an index of other meaning: layout, slots, rounding."""
+"""Raise it whenever the same source would give other bytes or an index of other meaning: layout, slots, rounding. Where
+that happens to one form alone, raise ``Form.version``: files of the other forms stay good."""
 
 MAGIC, END = b"holefill packed\0", b"\0end of packed\0\0"
 ALIGNMENT = 4096  # pages: dropping one matrix never drops a part of its neighbour
@@ -145,6 +146,8 @@ class PackedFile:
             return None
         try:
             index = _read_index(mapping)
+            if index.get("form_version", 1) != form.version:
+                raise ValueError(f"{form.name} weights are now packed in another way")
             if index["fingerprint"] != fingerprint:
                 raise ValueError("it was made from another version of the model")
             if _mapped_sum(mapping, index["end"], drop=form.copies) != index["checksum"]:
@@ -210,6 +213,7 @@ def _write(stream: BinaryIO, form: Form, source: Source, fingerprint: str, progr
     index = json.dumps(
         {
             "version": FORMAT_VERSION,
+            "form_version": form.version,
             "fingerprint": fingerprint,
             "config": source.config.to_json(),
             "arrays": places,

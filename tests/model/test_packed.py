@@ -91,11 +91,16 @@ def other_version(data: bytearray) -> None:
     data[at : at + 12] = b'"version": 9'
 
 
+def other_version_of_the_form(data: bytearray) -> None:
+    at = data.rindex(b'"form_version": ') + len(b'"form_version": ')
+    data[at : at + 1] = b"9"
+
+
 def empty(data: bytearray) -> None:
     data.clear()
 
 
-@pytest.mark.parametrize("damage", [flip, cut, zero_page, other_version, empty])
+@pytest.mark.parametrize("damage", [flip, cut, zero_page, other_version, other_version_of_the_form, empty])
 def test_a_damaged_file_is_made_again(tmp_path: Path, form: Form, damage: Callable[[bytearray], None]) -> None:
     folder = save(tmp_path / "m")
     fresh = logits(folder)

@@ -93,7 +93,7 @@ def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
             await asyncio.sleep(1.0)  # the index of two files
             for count, char in enumerate(HOLE):
                 editor.type(uri, line, column + count, char)
-            (item,) = await editor.inline(uri, line, column + len(HOLE))
+            item, *_ = await editor.inline(uri, line, column + len(HOLE))
             assert item.insert_text == "put_on_hold(sku, quantity)"
             assert "inventory.py" in await editor.explain()
 

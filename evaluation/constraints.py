@@ -116,7 +116,7 @@ def measure(
 )
 @click.option("--positions", default=50_000, show_default=True, type=click.IntRange(min=1), help="At least so many.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the sample and the intervals.")
 def constraints(data: Path | None, packages: Path | None, positions: int, model: str, seed: int) -> None:
     """Masks that refuse what stands in real files: there must be none. Exit status 1 when there is one."""
     began = time.monotonic()

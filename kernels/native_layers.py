@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,17 @@ _PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class LowRank:
+    """What an adapter adds to a product: y += (x aᵀ) bᵀ for a [r, in], b [out, r]."""
+
+    a: GroupedStack
+    b: GroupedStack
+
+
+NO_ADDITIONS: tuple[LowRank | None, ...] = (None, None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
 class LayerWeights:
     """One layer; the memory of its tensors is used as it lies."""
 
@@ -39,6 +50,8 @@ class LayerWeights:
     mlp_norm: Tensor
     gate_up: GroupedStack
     down: GroupedStack
+    additions: tuple[LowRank | None, ...] = NO_ADDITIONS
+    """To each of ``matrices``."""
 
     def matrices(self) -> tuple[GroupedStack, ...]:
         return self.qkv, self.o, self.gate_up, self.down
@@ -75,9 +88,14 @@ class _Linear(ctypes.Structure):
     )
 
 
+class _LowRank(ctypes.Structure):
+    _fields_ = (("a", _Linear), ("b", _Linear))
+
+
 class _Layer(ctypes.Structure):
     _fields_ = (
         *((name, _Linear) for name in ("qkv", "o", "gate_up", "down")),
+        *((f"{name}_more", _LowRank) for name in ("qkv", "o", "gate_up", "down")),
         *((name, ctypes.c_void_p) for name in ("attn_norm", "mlp_norm")),
     )
 
@@ -110,6 +128,11 @@ class NativeLayers:
         self._sizes = _Shape(
             *(len(weights), self._hidden, shape.heads, shape.kv_heads, shape.head_dim, shape.eps),
         )
+
+    def adapted(self, additions: Sequence[tuple[LowRank | None, ...]]) -> NativeLayers:
+        """The same weights with these additions, one tuple a layer."""
+        pairs = zip(self._weights, additions, strict=True)
+        return NativeLayers([replace(weights, additions=more) for weights, more in pairs], self._shape)
 
     def __call__(
         self, x: Tensor, tables: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, length: int, hidden: Tensor | None
@@ -149,6 +172,12 @@ def _check(layer: LayerWeights, shape: LayerShape) -> None:
     found = tuple(matrix.shape for matrix in layer.matrices())
     if found != wanted or shape.heads % shape.kv_heads:
         raise ValueError(f"matrices {found} must be {wanted} for {shape}")
+    for matrix, more in zip(layer.matrices(), layer.additions, strict=True):
+        if more is not None and (more.a.shape[1], more.b.shape) != (
+            matrix.shape[1],
+            (matrix.shape[0], more.a.shape[0]),
+        ):
+            raise ValueError(f"an addition of {more.a.shape} and {more.b.shape} does not fit a matrix {matrix.shape}")
     if any(len(matrix.parts) > _PARTS for matrix in layer.matrices()):
         raise ValueError(f"a product has at most {_PARTS} parts")
     _require("a norm", layer.attn_norm, (hidden,))
@@ -168,7 +197,9 @@ def _layer(layer: LayerWeights) -> _Layer:
     bias = None if layer.qkv_bias is None else layer.qkv_bias.data_ptr()
     return _Layer(
         *(_linear(layer.qkv, bias, precise=True), _linear(layer.o, precise=True)),
-        *(_linear(layer.gate_up), _linear(layer.down), layer.attn_norm.data_ptr(), layer.mlp_norm.data_ptr()),
+        *(_linear(layer.gate_up), _linear(layer.down)),
+        *(_LowRank() if more is None else _LowRank(_linear(more.a), _linear(more.b)) for more in layer.additions),
+        *(layer.attn_norm.data_ptr(), layer.mlp_norm.data_ptr()),
     )
 
 

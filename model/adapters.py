@@ -17,6 +17,7 @@ from torch import Tensor
 
 from holefill.kernels import grouped_linear
 from holefill.kernels.grouped_linear import GroupedStack, quantize_groups
+from holefill.kernels.native_layers import LowRank
 from holefill.kernels.quant_linear import QuantLinear, Weight, quantize_rows
 from holefill.model.adapter_file import Adapter
 from holefill.model.weights import Weights
@@ -65,12 +66,18 @@ def addition(a: Tensor, b: Tensor, backend: str) -> Addition:
     if backend == "reference":
         return lambda x: F.linear(F.linear(x, a.to(x)), b.to(x))
     if backend.startswith("native") and grouped_linear.kernels() is not None and a.shape[1] % GROUP == 0:
-        missing = -a.shape[0] % GROUP  # the second product's inputs come in whole groups; zeros add nothing
-        a, b = F.pad(a, (0, 0, 0, missing)), F.pad(b, (0, missing))
-        down, up = (QuantLinear(GroupedStack((quantize_groups(f),)), backend="native") for f in (a, b))
+        codes = low_rank(a, b)
+        down, up = (QuantLinear(stack, backend="native") for stack in (codes.a, codes.b))
     else:
         down, up = (QuantLinear(quantize_rows(factor), backend="torch") for factor in (a, b))
     return lambda x: up(down(x))
+
+
+def low_rank(a: Tensor, b: Tensor) -> LowRank:
+    """8-bit codes of both factors. The inputs of the second product come in whole groups; zeros add nothing."""
+    missing = -a.shape[0] % GROUP
+    padded = F.pad(a.float(), (0, 0, 0, missing)), F.pad(b.float(), (0, missing))
+    return LowRank(*(GroupedStack((quantize_groups(factor.contiguous()),)) for factor in padded))
 
 
 def merged(weights: Weights, adapter: Adapter) -> Weights:

@@ -19,12 +19,12 @@ from torch import Tensor
 from holefill.kernels import dispatch
 from holefill.kernels.grouped_linear import GroupedStack
 from holefill.kernels.native_attention import native_attention
-from holefill.kernels.native_layers import LayerShape, LayerWeights, NativeLayers
+from holefill.kernels.native_layers import LayerShape, LayerWeights, LowRank, NativeLayers
 from holefill.kernels.native_layers import supports as supports_layers
 from holefill.kernels.quant_linear import QuantLinear, Weight
 from holefill.kernels.row_attention import KeyPart, attend, key_parts
 from holefill.model.adapter_file import Adapter, load_adapter
-from holefill.model.adapters import AdaptableLinear, merged
+from holefill.model.adapters import AdaptableLinear, low_rank, merged
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
 from holefill.model.errors import EngineError
@@ -271,7 +271,13 @@ class Transformer:
         for block in self._blocks:
             for linear in block.linears:
                 linear.adapt(adapter)
-        self._layers = self._one_call if adapter is None else None  # the one call knows no additions
+        if self._one_call is not None:
+            self._layers = self._one_call if adapter is None else self._one_call.adapted(self._additions(adapter))
+
+    def _additions(self, adapter: Adapter) -> list[tuple[LowRank | None, ...]]:
+        """For each layer, to qkv, o, gate_up and down."""
+        pairs = [[adapter.pair(linear.name) for linear in block.linears] for block in self._blocks]
+        return [tuple(None if pair is None else low_rank(*pair) for pair in layer) for layer in pairs]
 
     def new_cache(self, capacity: int) -> KVCache:
         return KVCache(self.config, capacity, dtype=self.dtype, device=self.device)

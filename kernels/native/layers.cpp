@@ -5,6 +5,7 @@
 // know of each other: products and attention are row-invariant, the rest works row by row.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -22,6 +23,16 @@ constexpr int64_t kSmallestGroup = 16;
 template <typename T>
 std::unique_ptr<T[]> buffer(int64_t size) {
   return std::unique_ptr<T[]>(new T[static_cast<std::size_t>(size)]);
+}
+
+std::array<const LowRank*, 4> additions(const Layer& layer) {
+  return {&layer.qkv_more, &layer.o_more, &layer.gate_up_more, &layer.down_more};
+}
+
+bool has_formats(const Linear& linear) {
+  for (int64_t part = 0; part < linear.count; ++part)
+    if (!has_format(linear.parts[part])) return false;
+  return true;
 }
 
 // The rounded inputs of one product at a time, one set for each part: formats differ in groups and offsets.
@@ -103,11 +114,29 @@ void rotate(const float* x, const float* cos, const float* sin, int64_t dim, flo
   }
 }
 
+int64_t widest_rank(const Shape& shape, const Layer* layers) {
+  int64_t widest = 0;
+  for (int64_t index = 0; index < shape.layers; ++index)
+    for (const LowRank* more : additions(layers[index]))
+      if (more->a.count) widest = std::max(widest, more->b.in);
+  return widest;
+}
+
+// The rounded inputs of an adapter's two products, and what lies between them. Nothing is allocated without one.
+struct Adapted {
+  Adapted(int64_t n, int64_t widest, int64_t rank)
+      : inputs(rank ? n : 0, widest), inner(rank ? n : 0, rank), between(buffer<float>(n * rank)) {}
+
+  Rounded inputs, inner;
+  std::unique_ptr<float[]> between;  // [n, rank]
+};
+
 class Forward {
  public:
   Forward(const Shape& shape, const Layer* layers, const Call& call)
       : shape_(shape), layers_(layers), call_(call), qkv_width_((shape.heads + 2 * shape.kv_heads) * shape.dim),
-        inner_(layers[0].down.in), rounded_(call.n, std::max({shape.hidden, shape.heads * shape.dim, inner_})),
+        inner_(layers[0].down.in), widest_(std::max({shape.hidden, shape.heads * shape.dim, inner_})),
+        rounded_(call.n, widest_), adapted_(call.n, widest_, widest_rank(shape, layers)),
         qkv_(buffer<float>(call.n * qkv_width_)), attended_(buffer<float>(call.n * shape.heads * shape.dim)),
         both_(buffer<float>(call.n * 2 * inner_)) {}
 
@@ -116,24 +145,40 @@ class Forward {
     std::vector<float> scores, line(static_cast<std::size_t>(shape_.hidden));
     for (int64_t index = 0; index < shape_.layers; ++index) {
       const Layer& layer = layers_[index];
-      normalize(layer.qkv, layer.attn_norm, line.data());
-      rounded_.multiply(layer.qkv, qkv_.get(), false);
+      normalize(layer.qkv, layer.qkv_more, layer.attn_norm, line.data());
+      multiply(layer.qkv, layer.qkv_more, qkv_.get(), false);
       attend(index, scores);
-      round_attended(layer.o);
-      rounded_.multiply(layer.o, call_.x, true);
-      normalize(layer.gate_up, layer.mlp_norm, line.data());
-      rounded_.multiply(layer.gate_up, both_.get(), false);
-      activate(layer.down);
-      rounded_.multiply(layer.down, call_.x, true);
+      round_attended(layer.o, layer.o_more);
+      multiply(layer.o, layer.o_more, call_.x, true);
+      normalize(layer.gate_up, layer.gate_up_more, layer.mlp_norm, line.data());
+      multiply(layer.gate_up, layer.gate_up_more, both_.get(), false);
+      activate(layer.down, layer.down_more);
+      multiply(layer.down, layer.down_more, call_.x, true);
     }
   }
 
  private:
-  void normalize(const Linear& next, const float* weight, float* line) const {
+  void round(const Linear& next, const LowRank& more, const float* x, int64_t row, int64_t from, int64_t to) const {
+    rounded_.round(next, x, row, from, to);
+    if (more.a.count) adapted_.inputs.round(more.a, x, row, from, to);
+  }
+
+  // y (+)= linear(x) + more(x), by the whole team.
+  void multiply(const Linear& linear, const LowRank& more, float* y, bool add) const {
+    rounded_.multiply(linear, y, add);
+    if (!more.a.count) return;
+    adapted_.inputs.multiply(more.a, adapted_.between.get(), false);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < call_.n; ++row)
+      adapted_.inner.round(more.b, adapted_.between.get() + row * more.b.in, row, 0, more.b.in);
+    adapted_.inner.multiply(more.b, y, true);
+  }
+
+  void normalize(const Linear& next, const LowRank& more, const float* weight, float* line) const {
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < call_.n; ++row) {
       rms_norm(call_.x + row * shape_.hidden, weight, shape_.hidden, static_cast<float>(shape_.eps), line);
-      rounded_.round(next, line, row, 0, shape_.hidden);
+      round(next, more, line, row, 0, shape_.hidden);
     }
   }
 
@@ -159,28 +204,29 @@ class Forward {
     for (int64_t task = 0; task < attention_tasks(problem); ++task) run_attention_task(problem, task, scores);
   }
 
-  void round_attended(const Linear& next) const {
+  void round_attended(const Linear& next, const LowRank& more) const {
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < call_.n; ++row)
-      rounded_.round(next, attended_.get() + row * next.in, row, 0, next.in);
+      round(next, more, attended_.get() + row * next.in, row, 0, next.in);
   }
 
-  void activate(const Linear& next) const {
+  void activate(const Linear& next, const LowRank& more) const {
     const int64_t segments = (inner_ + kSegment - 1) / kSegment;
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < call_.n * segments; ++task) {
       const int64_t row = task / segments, from = task % segments * kSegment, to = std::min(inner_, from + kSegment);
       float* gate = both_.get() + row * 2 * inner_;
       swiglu(gate + from, gate + inner_ + from, to - from);
-      rounded_.round(next, gate, row, from, to);
+      round(next, more, gate, row, from, to);
     }
   }
 
   const Shape& shape_;
   const Layer* layers_;
   const Call& call_;
-  int64_t qkv_width_, inner_;
+  int64_t qkv_width_, inner_, widest_;
   Rounded rounded_;
+  Adapted adapted_;
   std::unique_ptr<float[]> qkv_, attended_, both_;
 };
 
@@ -192,10 +238,13 @@ int64_t holefill_layer_bytes() { return sizeof(Layer); }
 
 int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int threads) {
   if (!attention_supports(shape->dim)) return 1;
-  for (int64_t index = 0; index < shape->layers; ++index)
-    for (const Linear* linear : {&layers[index].qkv, &layers[index].o, &layers[index].gate_up, &layers[index].down})
-      for (int64_t part = 0; part < linear->count; ++part)
-        if (!has_format(linear->parts[part])) return 1;
+  for (int64_t index = 0; index < shape->layers; ++index) {
+    const Layer& layer = layers[index];
+    for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
+      if (!has_formats(*linear)) return 1;
+    for (const LowRank* more : additions(layer))
+      if (!has_formats(more->a) || !has_formats(more->b)) return 1;
+  }
   if (call->n == 0 || shape->layers == 0) return 0;
   const Forward forward(*shape, layers, *call);
 #pragma omp parallel num_threads(threads) if (threads > 1)

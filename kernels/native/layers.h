@@ -21,8 +21,14 @@ struct Linear {
   }
 };
 
+// What a low-rank adapter adds to a product: y += (x aᵀ) bᵀ. None where a.count is 0.
+struct LowRank {
+  Linear a, b;
+};
+
 struct Layer {
   Linear qkv, o, gate_up, down;
+  LowRank qkv_more, o_more, gate_up_more, down_more;
   const float *attn_norm, *mlp_norm;  // [hidden]
 };
 

@@ -31,12 +31,15 @@ int layers(int64_t n, int64_t dim, bool tree) {
   const std::vector<uint8_t> first = weight_of(q + kv, hidden, 5, 32, false), second = weight_of(kv, hidden, 8, 32, false);
   const std::vector<uint8_t> o = weight_of(hidden, q, 5, 32, false), gate_up = weight_of(2 * inner, hidden, 4, 32, true);
   const std::vector<uint8_t> down = weight_of(hidden, inner, 6, 16, false);
+  const std::vector<uint8_t> a = weight_of(32, hidden, 8, 32, false), b = weight_of(2 * inner, 32, 8, 32, false);
+  const LowRank none{}, more{{{{a.data(), 32, 8, 32, 0}}, 1, hidden, nullptr, 0},
+                             {{{b.data(), 2 * inner, 8, 32, 0}}, 1, 32, nullptr, 0}};
   const std::vector<float> bias(q + 2 * kv, 0.1f), norm(hidden, 1.0f), table(n * dim, 0.5f);
   const Layer layer{{{{first.data(), q + kv, 5, 32, 0}, {second.data(), kv, 8, 32, 0}}, 2, hidden, bias.data(), 1},
                     {{{o.data(), hidden, 5, 32, 0}}, 1, q, nullptr, 1},
                     {{{gate_up.data(), 2 * inner, 4, 32, 1}}, 1, hidden, nullptr, 0},
                     {{{down.data(), hidden, 6, 16, 0}}, 1, inner, nullptr, 0},
-                    norm.data(), norm.data()};
+                    none, none, more, none, norm.data(), norm.data()};
   const std::vector<Layer> all(2, layer);
   std::vector<float> x(n * hidden, 0.3f), keys(2 * kv_heads * capacity * dim, 0.1f), values = keys;
   std::vector<uint8_t> mask(n * n);

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from holefill.kernels.grouped_linear import GroupedStack, pack, quantize_groups, stack, stacked_linear
 from holefill.kernels.native_attention import native_attention
-from holefill.kernels.native_layers import LayerShape, LayerWeights, NativeLayers, supports
+from holefill.kernels.native_layers import LayerShape, LayerWeights, LowRank, NativeLayers, supports
 
 SHAPE = LayerShape(heads=6, kv_heads=2, head_dim=32, eps=1e-6)
 HIDDEN, INNER, LAYERS, CACHED = 96, 608, 2, 21
@@ -53,7 +53,20 @@ def layer(seed: int) -> LayerWeights:
     )
 
 
+def low_rank(matrix: GroupedStack, rng: torch.Generator) -> LowRank:
+    out, size = matrix.shape
+    return LowRank(eight_bits(32, size, rng), eight_bits(out, 32, rng))
+
+
+def with_additions(weights: LayerWeights, seed: int) -> LayerWeights:
+    """One of the four products, another in each layer, has none."""
+    rng = torch.Generator().manual_seed(seed)
+    more = [low_rank(matrix, rng) for matrix in weights.matrices()]
+    return replace(weights, additions=tuple(None if index == seed else one for index, one in enumerate(more)))
+
+
 WEIGHTS = [layer(seed) for seed in range(LAYERS)] if supports(SHAPE.head_dim) else []
+ADAPTED = [with_additions(weights, seed) for seed, weights in enumerate(WEIGHTS)]
 
 
 def tables(positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +76,13 @@ def tables(positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def oracle(
-    x: Tensor, cos_sin: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, length: int, hidden: Tensor | None
+    x: Tensor,
+    cos_sin: tuple[Tensor, Tensor],
+    keys: Tensor,
+    values: Tensor,
+    length: int,
+    hidden: Tensor | None,
+    weights: list[LayerWeights],
 ) -> Tensor:
     cos, sin = cos_sin
     n, turned = len(x), SHAPE.heads + SHAPE.kv_heads
@@ -71,18 +90,22 @@ def oracle(
     def norm(x: Tensor, weight: Tensor) -> Tensor:
         return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + SHAPE.eps) * weight
 
-    for index, w in enumerate(WEIGHTS):
+    def product(w: LayerWeights, which: int, x: Tensor, *, precise: bool = False) -> Tensor:
+        y, more = stacked_linear(x, w.matrices()[which], precise=precise), w.additions[which]
+        return y if more is None else y + stacked_linear(stacked_linear(x, more.a), more.b)
+
+    for index, w in enumerate(weights):
         assert w.qkv_bias is not None
-        qkv = stacked_linear(norm(x, w.attn_norm), w.qkv, precise=True) + w.qkv_bias
+        qkv = product(w, 0, norm(x, w.attn_norm), precise=True) + w.qkv_bias
         rows = qkv.view(n, turned + SHAPE.kv_heads, SHAPE.head_dim)
         qk = rows[:, :turned] * cos + rows[:, :turned].roll(SHAPE.head_dim // 2, dims=-1) * sin
         keys[index, :, length : length + n] = qk[:, SHAPE.heads :].transpose(0, 1)
         values[index, :, length : length + n] = rows[:, turned:].transpose(0, 1)
         seen = (cache[index, :, : length + n] for cache in (keys, values))
         out = native_attention(qk[:, : SHAPE.heads], *seen, hidden, SHAPE.head_dim**-0.5)
-        x = x + stacked_linear(out.view(n, -1), w.o, precise=True)
-        gate, up = stacked_linear(norm(x, w.mlp_norm), w.gate_up).chunk(2, dim=1)
-        x = x + stacked_linear(F.silu(gate) * up, w.down)
+        x = x + product(w, 1, out.view(n, -1), precise=True)
+        gate, up = product(w, 2, norm(x, w.mlp_norm)).chunk(2, dim=1)
+        x = x + product(w, 3, F.silu(gate) * up)
     return x
 
 
@@ -113,12 +136,13 @@ def inputs(n: int) -> Tensor:
 TREE = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]], dtype=torch.bool)
 
 
+@pytest.mark.parametrize("weights", [WEIGHTS, ADAPTED], ids=["plain", "adapted"])
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 24])
-def test_equals_the_single_operations(n: int) -> None:
+def test_equals_the_single_operations(n: int, weights: list[LayerWeights]) -> None:
     x, cos_sin = inputs(n), tables(torch.arange(CACHED, CACHED + n))
     ours, theirs = cache(), cache()
-    y = native(NativeLayers(WEIGHTS, SHAPE))(x, cos_sin, *ours, CACHED, None)
-    expected = oracle(x, cos_sin, *theirs, CACHED, None)
+    y = native(NativeLayers(weights, SHAPE))(x, cos_sin, *ours, CACHED, None)
+    expected = oracle(x, cos_sin, *theirs, CACHED, None, weights)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine[0], other[0], atol=CACHE_STEP, rtol=CACHE_STEP)
         torch.testing.assert_close(mine, other, atol=FLIPS * float(other.abs().max()), rtol=0)
@@ -131,12 +155,22 @@ def test_a_planted_fault_is_seen(field: str) -> None:
     x, cos_sin = inputs(3), tables(torch.arange(CACHED, CACHED + 3))
     wrong = [replace(w, **{field: getattr(w, field).roll(1)}) for w in WEIGHTS]
     y = native(NativeLayers(wrong, SHAPE))(x, cos_sin, *cache(), CACHED, None)
-    expected = oracle(x, cos_sin, *cache(), CACHED, None)
+    expected = oracle(x, cos_sin, *cache(), CACHED, None, WEIGHTS)
     assert (y - expected).abs().max() > FLIPS * expected.abs().max()
 
 
-def test_rows_are_the_same_one_at_a_time() -> None:
-    run, n = native(NativeLayers(WEIGHTS, SHAPE)), 19
+@pytest.mark.parametrize("which", range(4))
+def test_a_lost_addition_is_seen(which: int) -> None:
+    x, cos_sin = inputs(3), tables(torch.arange(CACHED, CACHED + 3))
+    additions = [tuple(None if at == which else more for at, more in enumerate(w.additions)) for w in ADAPTED]
+    y = native(NativeLayers(WEIGHTS, SHAPE).adapted(additions))(x, cos_sin, *cache(), CACHED, None)
+    expected = oracle(x, cos_sin, *cache(), CACHED, None, ADAPTED)
+    assert (y - expected).abs().max() > FLIPS * expected.abs().max()
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, ADAPTED], ids=["plain", "adapted"])
+def test_rows_are_the_same_one_at_a_time(weights: list[LayerWeights]) -> None:
+    run, n = native(NativeLayers(weights, SHAPE)), 19
     x, positions = inputs(n), torch.arange(CACHED, CACHED + n)
     together, alone = cache(), cache()
     y = run(x, tables(positions), *together, CACHED, None)
@@ -172,5 +206,8 @@ def test_wrong_input_raises() -> None:
         layers(x, cos_sin, keys, values, 0, TREE)
     with pytest.raises(ValueError, match="matrices"):
         NativeLayers([replace(WEIGHTS[0], o=WEIGHTS[0].down)], SHAPE)
+    swapped = LowRank(low_rank(WEIGHTS[0].o, torch.Generator()).b, low_rank(WEIGHTS[0].o, torch.Generator()).a)
+    with pytest.raises(ValueError, match="an addition"):
+        NativeLayers(WEIGHTS, SHAPE).adapted([(None, swapped, None, None), WEIGHTS[1].additions])
     with pytest.raises(ValueError, match="norm must be"):
         NativeLayers([replace(WEIGHTS[0], attn_norm=torch.ones(HIDDEN + 1))], SHAPE)

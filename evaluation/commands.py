@@ -37,6 +37,7 @@ from holefill.evaluation.terminal import print_last_line, print_paired, print_su
 from holefill.evaluation.workspaces import Workspaces
 from holefill.lsp_server.completion import Fit
 from holefill.model.errors import ModelError
+from holefill.model.shipped import adapter_options, served_adapter
 
 _NOT_IN_NAMES = re.compile(r"[^\w.]+")
 
@@ -60,6 +61,13 @@ class RunOptions:
     form: str | None = None
     fit: str | None = None
     adapter: Path | None = None
+    no_adapter: bool = False
+
+    @property
+    def served(self) -> Path | None:
+        """The adapter that computes: what an editor would be served with, unless another engine is measured."""
+        foreign = self.engine != HOLEFILL or self.engine_url is not None
+        return self.adapter if foreign else served_adapter(self.model, self.adapter, self.no_adapter)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -76,12 +84,12 @@ class RunOptions:
 
     @property
     def under_test(self) -> EngineUnderTest:
-        return EngineUnderTest(self.model, self.engine, self.engine_url, self.token_ranks, self.adapter, self.level)
+        return EngineUnderTest(self.model, self.engine, self.engine_url, self.token_ranks, self.served, self.level)
 
     @property
     def engine_label(self) -> str:
         """Empty for our own engine in this process without an adapter."""
-        own = "" if self.adapter is None else f"adapter {self.adapter.stem}"
+        own = "" if self.served is None else f"adapter {self.served.stem}"
         return self.engine_url or (own if self.engine == HOLEFILL else self.engine)
 
 
@@ -239,11 +247,7 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             show_default=True,
             help="Who computes; llama.cpp runs the same GGUF file on the same prompt ids.",
         ),
-        click.option(
-            "--adapter",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Low-rank adapter of the model (own engine in this process).",
-        ),
+        adapter_options,
         click.option(
             "--fit",
             type=click.Choice([level.value for level in Fit]),

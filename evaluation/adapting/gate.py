@@ -14,6 +14,7 @@ from holefill.evaluation.runner import EngineUnderTest, load_system
 from holefill.evaluation.suites.registry import load_suites
 from holefill.evaluation.summary import pair
 from holefill.evaluation.workspaces import Workspaces
+from holefill.model.shipped import shipped_adapter
 
 SUITE = "repo"
 MEASURE, GUARD = "es", "em"
@@ -26,9 +27,9 @@ MIN_CASES = 8
 def judge(
     model: str, adapter: Path, cases: CaseSet, seed: int, tell: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[str, PairedDifference]:
-    """Tuned − plain for every measure of the suite, without repository context in either prompt."""
+    """Tuned − what serves without it, for every measure of the suite, without repository context in either prompt."""
     total = 2 * len(cases.cases)
-    plain = _answers(model, None, cases, lambda done: tell(done, total))
+    plain = _answers(model, shipped_adapter(model), cases, lambda done: tell(done, total))
     tuned = _answers(model, adapter, cases, lambda done: tell(len(cases.cases) + done, total))
     found = dict(pair(plain, tuned, seed))
     if MEASURE not in found or GUARD not in found:

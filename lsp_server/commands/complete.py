@@ -13,6 +13,7 @@ import click
 
 from holefill.lsp_server.completion import CompleterOptions, Completion, Reason
 from holefill.lsp_server.receipts import EXPLANATIONS, markdown, named
+from holefill.model.shipped import adapter_options, served_adapter
 
 if TYPE_CHECKING:
     from holefill.context.items import Cursor
@@ -26,12 +27,7 @@ LINES_AROUND = 8
 @click.command()
 @click.argument("location", required=False, metavar="FILE:LINE:COL")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
-@click.option(
-    "--adapter",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Low-rank adapter file.  [default: the one that comes with the model, if any]",
-)
-@click.option("--no-adapter", is_flag=True, help="The model alone.")
+@adapter_options
 @click.option("--context", type=click.Choice(["on", "off"]), help="Repository context in the prompt (--example: on).")
 @click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1, 512), help="Length limit.")
 @click.option("--explain", is_flag=True, help="Also print the receipt: scores, tokens, what was left out.")
@@ -52,9 +48,8 @@ def complete(
     from holefill.context.errors import ContextError
     from holefill.lsp_server.one_shot import shoot
     from holefill.model.errors import ModelError
-    from holefill.model.shipped import shipped_adapter
 
-    chosen = None if no_adapter else adapter or shipped_adapter(model)
+    chosen = served_adapter(model, adapter, no_adapter)
     cursor = _example() if example else _cursor(location)
     wanted = (context or ("on" if example else "off")) == "on"
     try:

@@ -115,10 +115,11 @@ class _Patient:
 
     def load(self) -> str:
         from holefill.model.loading import load_engine
+        from holefill.model.shipped import shipped_adapter
 
         if self._path is None:
             raise ProblemError("not tried, there is no model")
-        self._engine = load_engine(self._path)
+        self._engine = load_engine(self._path, adapter=shipped_adapter(self._model))
         return "ready"
 
     def known_hole(self) -> str:

@@ -11,6 +11,7 @@ import click
 from filelock import FileLock, Timeout
 
 from holefill.model.errors import EngineError, ModelError
+from holefill.model.shipped import adapter_options, served_adapter
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
 KernelName = Literal["auto", "triton", "native", "torch", "reference"]
@@ -33,9 +34,7 @@ WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key 
     help="File with the token that clients of --listen must send as 'Authorization: Bearer TOKEN'.",
 )
 @click.option("--idle-minutes", type=click.FloatRange(min=0.01), help="Exit after this long without a request.")
-@click.option(
-    "--adapter", type=click.Path(exists=True, path_type=Path, dir_okay=False), help="Low-rank adapter of the model."
-)
+@adapter_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--kernels",
@@ -53,6 +52,7 @@ def engine(
     token_file: Path | None,
     idle_minutes: float | None,
     adapter: Path | None,
+    no_adapter: bool,
     device: str,
     kernels: KernelName,
     slots: int,
@@ -67,6 +67,7 @@ def engine(
     logging.getLogger("holefill.kernels.dispatch").setLevel(logging.INFO)  # one line: what computes, and why
     try:
         address = _address(listen, token_file)
+        adapter = served_adapter(model, adapter, no_adapter)
         socket_path = socket_path or (None if listen else _default_socket(model, adapter))
         _run(model, socket_path, address, idle_minutes, adapter, device, kernels, slots, max_context)
     except ModelError as error:

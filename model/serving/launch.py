@@ -124,8 +124,8 @@ class LocalEngine:
         command = [sys.executable, "-P", "-m", "holefill.model.serving.commands"]
         command += ["--model", self._options.model, "--socket", str(self._socket), "--device", self._options.device]
         command += ["--idle-minutes", str(self._options.idle_minutes)]
-        if self._options.adapter is not None:
-            command += ["--adapter", str(self._options.adapter)]
+        adapter = self._options.adapter
+        command += ["--no-adapter"] if adapter is None else ["--adapter", str(adapter)]
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             return subprocess.Popen(

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -76,8 +77,8 @@ def addition(a: Tensor, b: Tensor, backend: str) -> Addition:
 def low_rank(a: Tensor, b: Tensor) -> LowRank:
     """8-bit codes of both factors. The inputs of the second product come in whole groups; zeros add nothing."""
     missing = -a.shape[0] % GROUP
-    padded = F.pad(a.float(), (0, 0, 0, missing)), F.pad(b.float(), (0, missing))
-    return LowRank(*(GroupedStack((quantize_groups(factor.contiguous()),)) for factor in padded))
+    padded = np.pad(a.float().numpy(), ((0, missing), (0, 0))), np.pad(b.float().numpy(), ((0, 0), (0, missing)))
+    return LowRank(*(GroupedStack((quantize_groups(torch.from_numpy(factor)),)) for factor in padded))
 
 
 def merged(weights: Weights, adapter: Adapter) -> Weights:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-FOLDER = Path(__file__).with_name("shipped")
+FOLDER = Path(__file__).with_name("shipped_adapters")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

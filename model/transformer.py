@@ -268,11 +268,12 @@ class Transformer:
         """Exchanges the adapter between forwards, without reading weights; rows cached before are of the old one."""
         if self.device.type != "cpu" or self._forwards is not None:
             raise EngineError("on this device an adapter is part of the weights: load the model again to change it")
+        if self._one_call is not None:  # then the blocks never compute
+            self._layers = self._one_call if adapter is None else self._one_call.adapted(self._additions(adapter))
+            return
         for block in self._blocks:
             for linear in block.linears:
                 linear.adapt(adapter)
-        if self._one_call is not None:
-            self._layers = self._one_call if adapter is None else self._one_call.adapted(self._additions(adapter))
 
     def _additions(self, adapter: Adapter) -> list[tuple[LowRank | None, ...]]:
         """For each layer, to qkv, o, gate_up and down."""

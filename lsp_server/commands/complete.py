@@ -32,7 +32,11 @@ LINES_AROUND = 8
 @click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1, 512), help="Length limit.")
 @click.option("--explain", is_flag=True, help="Also print the receipt: scores, tokens, what was left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-@click.option("--example", is_flag=True, help="Complete the example workspace, whose answer is in its other file.")
+@click.option(
+    "--example",
+    is_flag=True,
+    help="Complete the example workspace, whose answer is in its other file, by the model alone.",
+)
 def complete(
     location: str | None,
     model: str,
@@ -49,7 +53,8 @@ def complete(
     from holefill.lsp_server.one_shot import shoot
     from holefill.model.errors import ModelError
 
-    chosen = served_adapter(model, adapter, no_adapter)
+    # The example shows what repository context does to the model; the shipped adapter was trained without any (LOG.md).
+    chosen = served_adapter(model, adapter, no_adapter or (example and adapter is None))
     cursor = _example() if example else _cursor(location)
     wanted = (context or ("on" if example else "off")) == "on"
     try:

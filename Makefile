@@ -17,7 +17,7 @@ help:  ## Show this help
 setup: $(STAMP)  ## Create .venv and install holefill with everything its tests need
 
 # torch first: the range in pyproject.toml alone would let pip choose a multi-gigabyte CUDA build.
-$(STAMP): pyproject.toml Makefile $(wildcard kernels/native/*.cpp)
+$(STAMP): pyproject.toml Makefile $(wildcard kernels/native/*.cpp kernels/native/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "holefill needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \

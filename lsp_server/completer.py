@@ -6,6 +6,7 @@ Synchronous, and it knows neither LSP nor the engine's process: a ``Backend`` ge
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ from holefill.lsp_server.stopping import stop_spec
 from holefill.model.cancel import CancelToken
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.errors import EngineError
-from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, HealingBackend, Timing
 
 Gather = Callable[[Cursor, int, Deadline], Pack]
 """Cursor, budget in tokens, deadline → what the repository says about this place."""
@@ -172,10 +173,14 @@ class Completer:
         prompt = self._prompt(cursor, pack, typed)
         stages.mark("prompt")
         draft = _Draft()
+        judge = self._judge if self.options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON) else None
         try:
             due = None if request.due_ms is None else stages.began + request.due_ms / 1000
             plain = self._engine_request(cursor, key, pack, prompt)
             asked = replace(plain, alternatives=request.alternatives, typed=typed)
+            if judge is not None:  # what its check needs is found while the model writes
+                ahead = Deadline.after_ms(self.options.judge_ms)
+                threading.Thread(target=judge.prepare, args=(cursor, ahead), daemon=True).start()
             self._generate(asked, cancel, draft, due)
         except EngineLoadingError as error:
             return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
@@ -200,12 +205,8 @@ class Completer:
             reason = Reason.DEADLINE
         others = _alternatives(draft.candidates, cursor, text) if reason is Reason.MODEL else ()
         imports: tuple[str, ...] = ()
-        if (
-            reason is Reason.MODEL
-            and self._judge is not None
-            and self.options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON)
-        ):
-            judged = self._judged(cursor, prompt, draft, text, asked, cancel, due)
+        if reason is Reason.MODEL and judge is not None:
+            judged = self._judged(judge, cursor, prompt, draft, text, asked, cancel, due)
             stages.mark("judge")
             others = tuple(dict.fromkeys(other for other in (text, *others) if other != judged.option.text))
             others = others if request.alternatives > 0 else ()
@@ -218,6 +219,7 @@ class Completer:
 
     def _judged(
         self,
+        judge: Judge,
         cursor: Cursor,
         prompt: Prompt,
         draft: _Draft,
@@ -227,7 +229,6 @@ class Completer:
         due: float | None,
     ) -> Judged:
         """The answer, another candidate, or the answer mended; within the request's time."""
-        assert self._judge is not None
         place = Place(cursor.prefix, cursor.suffix, cursor.language)
         left = self.options.judge_ms if due is None else (due - time.perf_counter()) * 1000
         deadline = Deadline.after_ms(max(0.0, min(left, self.options.judge_ms)))
@@ -255,7 +256,7 @@ class Completer:
             shown, reason = postprocess(raw, replace(place, truncated=again.finish in _TRUNCATED))
             return Option(shown, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None
 
-        return self._judge.pick(cursor, [option for option in options if option.text], rewrite, deadline)
+        return judge.pick(cursor, [option for option in options if option.text], rewrite, deadline)
 
     def _pack(self, cursor: Cursor, trigger: Trigger) -> Pack:
         if self._gather is None or (self.options.context_tokens <= 0 and not self.options.facts):
@@ -266,8 +267,9 @@ class Completer:
 
     def _typed(self, cursor: Cursor) -> str:
         """The word at the cursor, with the space that is part of its first token."""
-        fitted = self._judge is not None or self.options.fit_of(cursor.language) is not Fit.OFF
-        if not self.options.heal or fitted or not getattr(self.backend, "heals", False):
+        fitted = self.options.fit_of(cursor.language) is not Fit.OFF
+        heals = isinstance(self.backend, HealingBackend) and self.backend.heals
+        if not self.options.heal or fitted or not heals:
             return ""
         word = _HALF_TYPED.search(cursor.prefix[-_MAX_TYPED:])
         return "" if word is None else word.group()

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from holefill.context.index.records import CONFIG
 from holefill.context.index.workspace import WorkspaceIndex
@@ -96,7 +97,7 @@ def _files(index: WorkspaceIndex, paths: Iterable[str]) -> Iterable[SourceText]:
     for path in paths:
         record = index.record(path)
         if record is not None and record.language not in _SKIPPED:
-            yield SourceText(path, record.digest, lambda path=path: _read(index, path))  # type: ignore[misc]
+            yield SourceText(path, record.digest, partial(_read, index, path))
 
 
 def _read(index: WorkspaceIndex, path: str) -> str | None:

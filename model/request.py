@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from holefill.model.cancel import CancelToken
 from holefill.model.constrain.constraint import Constraint
@@ -136,6 +136,14 @@ class Chunk:
     timing: Timing | None = None
     candidates: tuple[Candidate, ...] = ()
     """On the last chunk, when alternatives were asked for: this answer first, then others, the likeliest first."""
+
+
+@runtime_checkable
+class HealingBackend(Protocol):
+    """One that may take ``GenerateRequest.typed``."""
+
+    @property
+    def heals(self) -> bool: ...
 
 
 class Backend(Protocol):

@@ -15,7 +15,9 @@ from holefill.context.index.imports import ImportResolver, Resolved
 from holefill.context.index.module_paths import ModulePaths
 from holefill.context.index.records import CONFIG, Caller, FileRecord, Located, analyse, digest
 from holefill.context.index.store import IndexStore, Stored
+from holefill.context.items import Cursor
 from holefill.context.syntax.documents import Documents
+from holefill.context.syntax.languages import LANGUAGES
 from holefill.context.syntax.parsing import Parsed
 
 Progress = Callable[[int, int], None]
@@ -129,6 +131,10 @@ class WorkspaceIndex:
                     self._remove(relative)
                 else:
                     self._put(relative, Stored(analyse(relative, text), *self._state(relative)))
+
+    def reads(self, cursor: Cursor) -> bool:
+        """Whether the buffer is of a language that is parsed, and not too large for it."""
+        return cursor.language in LANGUAGES and len(cursor.text) <= self.rules.max_bytes
 
     def relative(self, path: str) -> str | None:
         """The workspace-relative POSIX form of a path, or None when it lies outside."""

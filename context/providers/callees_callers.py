@@ -16,7 +16,7 @@ from holefill.context.provider import Deadline
 from holefill.context.providers.imports import described
 from holefill.context.syntax.calls import calls
 from holefill.context.syntax.definitions import Definition
-from holefill.context.syntax.languages import LANGUAGES, line_comment
+from holefill.context.syntax.languages import line_comment
 from holefill.context.syntax.parsing import Parsed
 from holefill.context.syntax.scopes import enclosing
 from holefill.context.types.floor import FloorOracle
@@ -36,7 +36,7 @@ class CalleesCallersProvider:
         self._floor = FloorOracle(index)
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
-        if cursor.language not in LANGUAGES or budget_tokens <= 0 or len(cursor.text) > self._index.rules.max_bytes:
+        if budget_tokens <= 0 or not self._index.reads(cursor):
             return []
         before = time.perf_counter()
         repaired = self._index.documents.repaired(cursor)

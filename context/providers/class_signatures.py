@@ -14,7 +14,7 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import ByteOffset, Cursor, Item, Span
 from holefill.context.provider import Deadline
 from holefill.context.providers.imports import described
-from holefill.context.syntax.languages import LANGUAGES, line_comment
+from holefill.context.syntax.languages import line_comment
 from holefill.context.syntax.parsing import encode
 from holefill.context.syntax.scopes import enclosing_class
 
@@ -30,7 +30,7 @@ class ClassSignaturesProvider:
         self._index = index
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
-        if cursor.language not in LANGUAGES or budget_tokens <= 0 or len(cursor.text) > self._index.rules.max_bytes:
+        if budget_tokens <= 0 or not self._index.reads(cursor):
             return []
         before = time.perf_counter()
         parsed = self._index.documents.repaired(cursor).parsed

@@ -16,7 +16,7 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import ByteOffset, Cursor, Item, Span
 from holefill.context.provider import Deadline
 from holefill.context.syntax.definitions import Definition
-from holefill.context.syntax.languages import LANGUAGES, line_comment
+from holefill.context.syntax.languages import line_comment
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _NEAR_CHARS = 2000
@@ -33,7 +33,7 @@ class ImportsProvider:
         self._index = index
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
-        if cursor.language not in LANGUAGES or budget_tokens <= 0 or len(cursor.text) > self._index.rules.max_bytes:
+        if budget_tokens <= 0 or not self._index.reads(cursor):
             return []
         started = time.perf_counter()
         resolved = self._index.imported(cursor.path, self._index.documents.repaired(cursor).parsed)

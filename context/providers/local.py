@@ -14,7 +14,7 @@ from holefill.context.items import ByteOffset, Cursor, Item, Span
 from holefill.context.provider import Deadline
 from holefill.context.providers.imports import described
 from holefill.context.syntax.definitions import Definition, definitions
-from holefill.context.syntax.languages import LANGUAGES, line_comment
+from holefill.context.syntax.languages import line_comment
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _NEAR_CHARS = 1200
@@ -29,7 +29,7 @@ class LocalProvider:
         self._index = index
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
-        if cursor.language not in LANGUAGES or budget_tokens <= 0 or len(cursor.text) > self._index.rules.max_bytes:
+        if budget_tokens <= 0 or not self._index.reads(cursor):
             return []
         before = time.perf_counter()
         relative = self._index.relative(cursor.path) or cursor.path

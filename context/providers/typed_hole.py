@@ -31,8 +31,7 @@ class TypedHoleProvider:
         self._holes = holes
 
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
-        rules = self._holes.index.rules
-        if cursor.language not in LANGUAGES or budget_tokens <= 0 or len(cursor.text) > rules.max_bytes:
+        if budget_tokens <= 0 or not self._holes.index.reads(cursor):
             return []
         before = time.perf_counter()
         at = hole_at(cursor, repaired=self._holes.index.documents.repaired(cursor))

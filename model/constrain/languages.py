@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 
 from holefill.model.constrain.c_family import FACTS, c_family
@@ -21,7 +21,7 @@ _GRAMMARS: Mapping[str, Callable[[], Grammar]] = MappingProxyType(
         "javascript": lambda: script("javascript", jsx=True),
         "typescript": lambda: script("typescript", jsx=False),
         "tsx": lambda: script("tsx", jsx=True),
-        **{facts.name: lambda facts=facts: c_family(facts) for facts in FACTS},  # type: ignore[misc]
+        **{facts.name: partial(c_family, facts) for facts in FACTS},
     }
 )
 LANGUAGES = tuple(_GRAMMARS)

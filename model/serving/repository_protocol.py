@@ -21,7 +21,8 @@ _WRONG = (AttributeError, LookupError, TypeError, ValueError)
 
 
 def dump(message: RepositoryUpdate | RepositoryReply) -> dict[str, Any]:
-    return _CONVERTER.unstructure(message)  # type: ignore[no-any-return]
+    fields: dict[str, Any] = _CONVERTER.unstructure(message)
+    return fields
 
 
 def load_update(raw: bytes) -> RepositoryUpdate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +145,7 @@ class Engine:
     texts: list[str]
     asked: list[GenerateRequest] = field(default_factory=list)
     model_name: str = "scripted"
+    heals: bool = False
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         self.asked.append(request)
@@ -157,7 +159,7 @@ class Engine:
 def test_the_pipeline_asks_for_what_is_switched_on(index: WorkspaceIndex, judge: Judge, fit: Fit) -> None:
     engine = Engine(["shelf.total()", ".count()"])
     options = CompleterOptions(fit=fit, judge_ms=20_000)
-    completer = Completer(engine, CharTokenizer(), options, judge=judge if fit is not Fit.OFF else None)
+    completer = Completer(engine, CharTokenizer(), options, judge=judge)
     cursor = _cursor(index)
     done = completer.complete(CompletionRequest(cursor), CancelToken())
     assert done.reason is Reason.MODEL
@@ -173,6 +175,30 @@ def test_the_pipeline_asks_for_what_is_switched_on(index: WorkspaceIndex, judge:
     assert second is not None
     assert second.names == (".count", ".put")
     assert engine.asked[1].prompt_ids == (*engine.asked[0].prompt_ids, *CharTokenizer().encode("shelf"))
+
+
+def test_a_judge_that_is_switched_off_does_not_keep_a_word_from_being_healed(
+    index: WorkspaceIndex, judge: Judge
+) -> None:
+    engine = Engine(["unt()"], heals=True)
+    completer = Completer(engine, CharTokenizer(), CompleterOptions(heal=True), judge=judge)
+    completer.complete(CompletionRequest(_cursor(index, "shelf.co")), CancelToken())
+    assert engine.asked[0].typed == "co"
+
+
+def test_what_a_check_needs_is_prepared_while_the_model_writes(
+    index: WorkspaceIndex, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = threading.Event()
+
+    class Waiting(Engine):
+        def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+            assert prepared.wait(20)
+            yield from super().generate(request, cancel)
+
+    monkeypatch.setattr(Judge, "prepare", lambda *_: prepared.set())
+    completer = Completer(Waiting(["shelf.count()"]), CharTokenizer(), CompleterOptions(fit=Fit.JUDGE), judge=judge)
+    assert completer.complete(CompletionRequest(_cursor(index)), CancelToken()).text == "shelf.count()"
 
 
 def test_one_language_can_be_switched_on_alone() -> None:

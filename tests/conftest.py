@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>", "<|file_sep|>", "<|repo_name|>"]
 
 
 def unavailable(what: str) -> None:
@@ -36,3 +38,18 @@ def shared_data() -> Path:
     if not path.is_dir():
         unavailable(f"no evaluation data at {path}: set HOLEFILL_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def byte_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as far as anything but the engine looks: a tokenizer with one token per byte."""
+    folder = tmp_path_factory.mktemp("byte-model")
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE({char: i for i, char in enumerate(alphabet)}, []))
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    bpe.add_special_tokens(FIM)
+    bpe.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder

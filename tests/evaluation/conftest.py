@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import tokenizers
 
 from holefill.evaluation.runner import System
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.tokenizer import Tokenizer
-
-FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>", "<|file_sep|>", "<|repo_name|>"]
 
 
 @dataclass
@@ -48,17 +45,8 @@ class ScriptedEngine:
 
 
 @pytest.fixture(scope="session")
-def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    bpe = tokenizers.Tokenizer(tokenizers.models.BPE({char: i for i, char in enumerate(alphabet)}, []))
-    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = tokenizers.decoders.ByteLevel()
-    bpe.add_special_tokens(FIM)
-    bpe.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"")
-    return Tokenizer.load(folder)
+def byte_tokenizer(byte_model: Path) -> Tokenizer:
+    return Tokenizer.load(byte_model)
 
 
 @pytest.fixture

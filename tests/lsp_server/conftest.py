@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tokenizers
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
-
-FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>", "<|endoftext|>"]
 
 
 class ScriptedServer(ThreadingHTTPServer):
@@ -87,21 +84,6 @@ def engine() -> Iterator[ScriptedServer]:
     yield server
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="session")
-def byte_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder as far as the language server looks: a tokenizer with one token per byte."""
-    folder = tmp_path_factory.mktemp("byte-model")
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    bpe = tokenizers.Tokenizer(tokenizers.models.BPE({char: i for i, char in enumerate(alphabet)}, []))
-    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = tokenizers.decoders.ByteLevel()
-    bpe.add_special_tokens(FIM)
-    bpe.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"")
-    return folder
 
 
 @dataclass

@@ -99,12 +99,20 @@ def when(condition):
     assert condition()
 
 
+def rest(gather):
+    """The pause that real time would make, at the test's own moment."""
+    gather._resting.due = 0.0
+    gather._rested()
+
+
 def test_without_a_budget_facts_come_at_rest_and_nothing_waits(gatherer):
     secret = Fake("secret", text='token = "ghp_' + "a1" * 20 + '"')
     gate = threading.Event()
     slow = Fake("slow", wait=gate)
-    gather = gatherer(secret, slow, rest_s=0.0)
+    gather = gatherer(secret, slow, rest_s=3600.0)
     assert gather(CURSOR, 0, Deadline.after_ms(60_000)).facts == ()
+    assert secret.calls == slow.calls == 0
+    rest(gather)
     when(lambda: gather(CURSOR, 0, Deadline.after_ms(60_000)).facts)
     pack = gather(CURSOR, 0, Deadline.after_ms(60_000))
     assert pack.items == ()
@@ -128,8 +136,7 @@ def test_typing_puts_the_rest_off_and_the_newest_cursor_is_asked(gatherer):
     for offset in (1, 2, 3):
         gather(Cursor("/w/a.py", "x = ", offset, "python", "/w"), 0, Deadline.after_ms(1))
     assert asked == []
-    gather._resting.due = 0.0
-    gather._rested()
+    rest(gather)
     when(lambda: asked == [3])
 
 

@@ -14,6 +14,7 @@ from holefill.context.types.typed_holes import TypedHoles
 from holefill.lsp_server.completion import Fit
 from holefill.lsp_server.judge import Judge
 
+ALTERNATIVES = 3
 _START_MS = 5_000.0
 """For the checker's first answer in a file, which an editor's user has long had by the time of a completion."""
 
@@ -24,6 +25,11 @@ class Fitting:
 
     fit: Fit | None = None
     registry: HolesRegistry = field(default_factory=HolesRegistry)
+
+    @property
+    def alternatives(self) -> int:
+        """Answers beside the first that the judge chooses from: as many as an editor's user gets on request."""
+        return ALTERNATIVES if self.fit in (Fit.JUDGE, Fit.ON) else 0
 
     def judge(self, index: WorkspaceIndex | None) -> Judge | None:
         if index is None or self.fit not in (Fit.JUDGE, Fit.ON):

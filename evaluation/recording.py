@@ -3,6 +3,8 @@
 A benchmark's rule and the product's stop rule cut at different places (the product ends before a line of the suffix,
 CrossCodeEval at the first ``;``). The backend is asked with stop tokens and the token limit only; the product's own
 ``StopRule`` then runs over the stream as the engine would run it, and decoding goes on until both views are complete.
+Other answers are asked for in a second generation, under the product's own rule: a branch that ran on past the hole
+would be none of those that the product chooses from.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from holefill.model.cancel import CancelToken
-from holefill.model.request import Backend, Chunk, FinishReason, GenerateRequest, StopSpec, Timing
+from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, StopSpec, Timing
 from holefill.model.stops import StopRule, StopState
 
 
@@ -91,14 +93,25 @@ class RecordingBackend:
         stream = _Stream(StopRule(request.stop))
         enough = CancelToken()
         cancel.on_cancel(enough.cancel)
-        for chunk in self._inner.generate(replace(request, stop=StopSpec()), enough):
+        for chunk in self._inner.generate(replace(request, stop=StopSpec(), alternatives=0), enough):
             stream.add(chunk)
             self.generated = kept + stream.text
             if stream.product is not None and self._complete(self.generated):
                 enough.cancel()
         answer = stream.answer()
         self._answers[kept + answer.text] = self.generated
+        if request.alternatives > 0 and not cancel.is_set():
+            answer = replace(answer, candidates=self._candidates(request, kept, cancel))
         yield answer
+
+    def _candidates(self, request: GenerateRequest, kept: str, cancel: CancelToken) -> tuple[Candidate, ...]:
+        """The product's answer again, now from cached rows, and the others; cut by the product's rule alone."""
+        found: tuple[Candidate, ...] = ()
+        for chunk in self._inner.generate(request, cancel):
+            found = chunk.candidates or found
+        for candidate in found:
+            self._answers.setdefault(kept + candidate.text, kept + candidate.text)
+        return found
 
     def whole(self, raw: str) -> str:
         """All text of the answer whose product's view was ``raw``, uncut; of the last when there is none."""

@@ -174,7 +174,7 @@ class PublishedProvider:
         ]
 
 
-def request_for(case: Case, root: Path | None) -> CompletionRequest:
+def request_for(case: Case, root: Path | None, alternatives: int = 0) -> CompletionRequest:
     folder = root or Path("/nowhere")
     cursor = Cursor(
         path=str(folder / case.path),
@@ -183,7 +183,7 @@ def request_for(case: Case, root: Path | None) -> CompletionRequest:
         language=case.language,
         root=None if root is None else str(root),
     )
-    return CompletionRequest(cursor, Trigger.INVOKED)
+    return CompletionRequest(cursor, Trigger.INVOKED, alternatives=alternatives)
 
 
 def recording(system: System, complete: Callable[[str], bool]) -> RecordingBackend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from holefill.evaluation.recording import RecordingBackend
 from holefill.evaluation.runner import System
 from holefill.model.cancel import CancelToken
-from holefill.model.request import Chunk, FinishReason, GenerateRequest, Shape, StopSpec, Timing
+from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Shape, StopSpec, Timing
 from holefill.model.stops import StopRule
 
 REQUEST = GenerateRequest((1, 2), stop=StopSpec(shape=Shape.LINE, suffix_lines=("return z",)))
@@ -82,3 +83,25 @@ def test_the_callers_cancel_reaches_the_engine(system: Callable[..., System], ca
     cancel.cancel()
     (chunk,) = backend.generate(GenerateRequest((1,), prompt_text="p"), cancel)
     assert chunk.finish is FinishReason.CANCELLED
+
+
+class Branches(Says):
+    """One that also says what else it might have said, as the engine does: under the request's own rule."""
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken):  # type: ignore[no-untyped-def]
+        if request.alternatives == 0:
+            yield from super().generate(request, cancel)
+            return
+        assert request.stop == REQUEST.stop
+        first, other = Candidate("x", -1.0, (1,)), Candidate("y", -2.0, (2,))
+        yield Chunk("x", (1,), (-1.0,), FinishReason.STOP_TOKEN, Timing(), (first, other))
+
+
+def test_other_answers_are_generated_under_the_products_rule() -> None:
+    backend = RecordingBackend(Branches("x\n    return z\nmore"), lambda text: text.count("\n") >= 2)
+    (chunk,) = backend.generate(replace(REQUEST, alternatives=1), CancelToken())
+    assert [candidate.text for candidate in chunk.candidates] == ["x", "y"]
+    assert backend.whole("x") == "x\n    return z\n"
+    assert backend.whole("y") == "y"  # not the text of the first
+    (alone,) = backend.generate(REQUEST, CancelToken())
+    assert alone.candidates == ()

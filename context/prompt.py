@@ -87,7 +87,7 @@ def build_prompt(
     if form.place is Place.FILES and fmt.repo is not None and items:
         inside = _other_files(out, fmt.repo, items, limits)
     elif form.place in (Place.TOP, Place.FILES) and items:
-        inside = _comments(tokenizer, items, limits)
+        inside = context_comments(tokenizer, items, limits)
     elif items:
         shown = annotated(form, shown, items, limits.line_comment, limits.context_tokens, _counter(tokenizer))
     context_tokens = len(out.ids) - before
@@ -120,7 +120,7 @@ def _counter(tokenizer: Tokenizer) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text))
 
 
-def _comments(tokenizer: Tokenizer, items: Sequence[Item], limits: PromptLimits) -> str:
+def context_comments(tokenizer: Tokenizer, items: Sequence[Item], limits: PromptLimits) -> str:
     """Items as line comments (the form that hurt least in our measurements); whole items until the budget is spent."""
     taken: list[str] = []
     left = limits.context_tokens

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
 
 from holefill.context.forms import COMMENTS, FORMS
@@ -17,17 +19,23 @@ from holefill.context.provider import ContextProvider, Deadline, Preparing, Toke
 from holefill.context.providers import PROVIDERS, Sources, providers
 from holefill.context.types.registry import HolesRegistry
 from holefill.evaluation.cases import Case, DataError
+from holefill.evaluation.metrics.identifiers import identifiers
 
 _MAX_GOLD_LINES = 30
 
 
+class Definitions(Enum):
+    GOLD = "of the names that the true answer takes from other files"
+    WRONG = "of as many other names, drawn by the case's id"
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Providers and form of one arm; ``gold``: the definitions of the names that the true answer uses."""
+    """Providers and form of one arm, or definitions chosen with the true answer in hand."""
 
     providers: tuple[str, ...] = ()
     form: str = COMMENTS
-    gold: bool = False
+    definitions: Definitions | None = None
 
 
 ARMS: Mapping[str, Arm] = MappingProxyType(
@@ -36,7 +44,8 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "all": Arm(tuple(PROVIDERS)),
         "bm25": Arm(("similar",)),
         "continue": Arm(("imports", "recent_edits")),
-        "gold": Arm(gold=True),
+        "gold": Arm(definitions=Definitions.GOLD),
+        "wrong": Arm(definitions=Definitions.WRONG),
         "signature": Arm(("typed_hole",), "signature"),
         "members": Arm(("typed_hole",), "members"),
         "example": Arm(("callees_callers",), "example"),
@@ -52,6 +61,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "add-one-in": ("off", *PROVIDERS),
         "leave-one-out": ("all", *(f"without-{name}" for name in PROVIDERS)),
         "forms": ("off", "signature", "members", "example", "hints"),
+        "definitions": ("off", "gold", "wrong"),
     }
 )
 
@@ -78,8 +88,9 @@ class Repositories:
 
     def gather(self, arm: Arm, case: Case, index: WorkspaceIndex, cursor: Cursor, tokenizer: Tokenizer) -> Gatherer:
         """A fresh one, without a sticky pack; what is done in the background for an editor is done by now."""
-        if arm.gold:
-            return Gatherer([GoldProvider(index, case.cross_names)], tokenizer)
+        if arm.definitions is not None:
+            names = case.cross_names if arm.definitions is Definitions.GOLD else other_names(index, case)
+            return Gatherer([DefinitionsProvider(index, names)], tokenizer)
         known = self._providers.get(index)
         if known is None:
             known = self._providers[index] = providers(Sources(index, self._holes.of(index)))
@@ -93,10 +104,18 @@ class Repositories:
         self._holes.close()
 
 
-class GoldProvider:
-    """A ``ContextProvider`` that knows the answer: definitions of the names which it uses from other files."""
+def other_names(index: WorkspaceIndex, case: Case) -> tuple[str, ...]:
+    """As many names of other files as the true answer uses, none of them in it."""
+    records = [index.record(path) for path in index.paths() if path != case.path]
+    used = set(identifiers(case.target, case.language)) | set(case.cross_names)
+    pool = sorted({symbol.name for record in records if record is not None for symbol in record.symbols} - used)
+    return tuple(random.Random(case.id).sample(pool, min(len(pool), len(case.cross_names))))
 
-    name = "gold"
+
+class DefinitionsProvider:
+    """A ``ContextProvider`` that is told which names to define, from other files than the cursor's."""
+
+    name = "definitions"
 
     def __init__(self, index: WorkspaceIndex, names: tuple[str, ...]) -> None:
         self._index = index

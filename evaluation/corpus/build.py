@@ -8,7 +8,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 
 from holefill.context.provider import Tokenizer
@@ -18,11 +18,16 @@ from holefill.context.window import prefix_window, suffix_window
 from holefill.evaluation.corpus.duplicates import Seen
 from holefill.evaluation.corpus.holes import Hole, holes_of
 from holefill.evaluation.corpus.packages import Archive
+from holefill.evaluation.corpus.surroundings import Shown, Surroundings
 from holefill.model.training.examples import TrainingText
 
 GROUPS = {"python": "python", "typescript": "web", "tsx": "web", "javascript": "web", "java": "java", "go": "go"}
 SHARES = {"python": 0.5, "web": 0.25, "java": 0.25}
 PER_FILE = 4
+MAX_INDEXED = 400
+"""Files of a package: what is not among them is neither learned from nor shown."""
+SHOWN_WHERE_USED = {Shown.NOTHING: 0.25, Shown.PROVIDERS: 0.2, Shown.DEFINITIONS: 0.55}
+SHOWN_ELSEWHERE = {Shown.NOTHING: 0.7, Shown.PROVIDERS: 0.3}
 _SKIPPED_FOLDERS = frozenset(
     (
         *("test", "tests", "testing", "__tests__", "spec", "specs", "docs", "doc", "samples", "generated", "build"),
@@ -67,6 +72,7 @@ class Built:
         for text in (*self.training, *self.held_out):
             digest.update(repr(text).encode("utf-8", "replace"))
         counts = Counter(f"{GROUPS[text.language]}/{text.kind}" for text in self.training)
+        shown = Counter(text.shown for text in self.training)
         return json.dumps(
             {
                 "options": asdict(options),
@@ -74,6 +80,7 @@ class Built:
                 "training": len(self.training),
                 "held_out": len(self.held_out),
                 "kinds": dict(sorted(counts.items())),
+                "context": dict(sorted(shown.items())),
                 "left_out": dict(sorted(self.left_out.items())),
                 "packages": [asdict(source) for source in self.sources],
             },
@@ -122,37 +129,61 @@ def _texts(
     in_sources = any(path.startswith("src/") for path, _ in files)
     generator.shuffle(files)
     middles: set[str] = set()
-    made = 0
-    for path, text in files:
-        language = language_of(path)
-        if made >= count:
-            return
-        if language not in GROUPS or not _wanted(archive, path, language, in_sources):
-            continue
-        if (reason := _refused(path, text, seen)) is not None:
+    wanted = [(path, text) for path, text in files if _wanted(archive, path, in_sources)][:MAX_INDEXED]
+    kept: list[tuple[str, str]] = []
+    for path, text in wanted:
+        if (reason := _refused(path, text, seen)) is None:
+            kept.append((path, text))
+        else:
             left_out[reason] += 1
-            continue
-        for hole in holes_of(text, language, PER_FILE, generator):
-            around = "".join(text[max(0, hole.start - 60) : hole.end].split())
-            if around not in middles and made < count:
+    with Surroundings(kept, tokenizer) as surroundings:
+        for path, text in kept:
+            language = language_of(path)
+            holes = holes_of(text, language, 2 * PER_FILE, generator)
+            uses = {hole: bool(surroundings.names(path, text, hole, language)) for hole in holes}
+            for hole in sorted(holes, key=lambda hole: not uses[hole])[:PER_FILE]:
+                around = "".join(text[max(0, hole.start - 60) : hole.end].split())
+                if around in middles:
+                    continue
+                if len(middles) >= count:
+                    return
                 middles.add(around)
-                made += 1
-                yield windowed(text, hole, language, tokenizer, generator, archive.package.label)
+                shown = _shown(uses[hole], generator)
+                comments = surroundings.comments(path, text, hole, language, shown, generator)
+                cut = windowed(text, hole, language, tokenizer, generator, archive.package.label, comments)
+                yield replace(cut, shown=shown if comments else Shown.NOTHING)
+
+
+def _shown(uses_others: bool, generator: random.Random) -> Shown:
+    """Context that decides the answer, context that does not, and none, so that its presence alone says nothing."""
+    weights = SHOWN_WHERE_USED if uses_others else SHOWN_ELSEWHERE
+    return generator.choices(list(weights), list(weights.values()))[0]
 
 
 def windowed(
-    text: str, hole: Hole, language: str, tokenizer: Tokenizer, generator: random.Random, source: str
+    text: str,
+    hole: Hole,
+    language: str,
+    tokenizer: Tokenizer,
+    generator: random.Random,
+    source: str,
+    comments: str = "",
 ) -> TrainingText:
-    """Prefix of about 100–400 tokens from a line's start, as the prompt has it; suffix mostly 64, 0–256."""
+    """Prefix of about 100–400 tokens from a line's start, as the prompt has it; suffix mostly 64, 0–256.
+
+    Below ``comments`` the prefix is shorter: the examples of a batch are of like length.
+    """
     prefix, middle, suffix = text[: hole.start], text[hole.start : hole.end], text[hole.end :]
-    window = prefix_window(tokenizer, prefix, generator.choice((80, 120, 160, 200, 270)))
+    window = prefix_window(tokenizer, prefix, generator.choice((60, 80, 120) if comments else (80, 120, 160, 200, 270)))
     tokens = 64 if generator.random() < 0.7 else generator.choice((0, 0, 16, 32, 128, 256))
     shown = tokenizer.decode(suffix_window(tokenizer, suffix, tokens)).replace("\ufffd", "")
-    return TrainingText(prefix[window.start :], middle, shown, hole.kind, language, source)
+    return TrainingText(comments + prefix[window.start :], middle, shown, hole.kind, language, source)
 
 
-def _wanted(archive: Archive, path: str, language: str, in_sources: bool) -> bool:
-    pure = PurePosixPath(path)
+def _wanted(archive: Archive, path: str, in_sources: bool) -> bool:
+    pure, language = PurePosixPath(path), language_of(path)
+    if language not in GROUPS:
+        return False
     folders = {folder.lower() for folder in pure.parts[:-1]}
     if _SKIPPED_FOLDERS & folders or _SKIPPED_NAME.search(pure.name):
         return False

@@ -29,6 +29,8 @@ class TrainingText:
     language: str = ""
     source: str = ""
     """Package or repository it comes from."""
+    shown: str = ""
+    """What the comments at the top of ``prefix`` are; data for whoever counts."""
 
 
 @dataclass(frozen=True, slots=True)

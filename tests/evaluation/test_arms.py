@@ -73,6 +73,7 @@ def index(tmp_path):
     ("arm", "wanted"),
     [
         ("gold", "def build(name: str) -> Box:\n    return Box()"),
+        ("wrong", "kept = build('kept box')"),
         ("imports", "def build(name: str) -> Box"),
         ("signature", "build(name: str) -> Box"),
         ("example", "kept = build('kept box')"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import tarfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from holefill.evaluation.corpus.commands import PACKAGES
 from holefill.evaluation.corpus.duplicates import Seen, evaluation_texts, runs
 from holefill.evaluation.corpus.holes import SHARES, holes_of
 from holefill.evaluation.corpus.packages import Package, fetch, is_permissive, read_table
+from holefill.evaluation.corpus.surroundings import Shown
 
 BODY = "".join(
     f"def handler_{n}(request, session):\n    value_{n} = session.lookup(request.name, {n})\n"
@@ -31,13 +34,19 @@ TYPESCRIPT = "".join(
 
 
 class Words:
-    """A tokenizer of characters."""
+    """A tokenizer of pieces of ``size`` characters."""
+
+    def __init__(self, size: int = 1) -> None:
+        self._size = size
+        self._pieces: dict[str, int] = {}
 
     def encode(self, text: str) -> list[int]:
-        return [ord(char) for char in text]
+        pieces = (text[at : at + self._size] for at in range(0, len(text), self._size))
+        return [self._pieces.setdefault(piece, len(self._pieces)) for piece in pieces]
 
     def decode(self, ids: list[int]) -> str:
-        return "".join(map(chr, ids))
+        spelled = list(self._pieces)
+        return "".join(spelled[id_] for id_ in ids)
 
     def special_id(self, name: str) -> int | None:
         return None
@@ -101,6 +110,32 @@ def test_copies_tests_secrets_generated_and_evaluation_files_are_left_out(folder
     assert "known_" not in text
     assert {example.source for example in built.training} == {"pypi:good@1.0", "npm:shapes@1.0"}
     assert {example.source for example in built.held_out} == {"pypi:held@1.0"}
+
+
+def test_context_is_of_other_files_decisive_for_some_holes_and_absent_from_others(tmp_path: Path) -> None:
+    tools = "".join(
+        f'def measure_{n}(width: int, height: int) -> int:\n    """Area number {n}, rounded down."""\n'
+        f"    return width * height // {n + 1}\n\n\n"
+        for n in range(40)
+    )
+    uses = "from pack.tools import *\n\n\n" + "".join(
+        f"def use_{n}(first, second):\n    total_{n} = measure_{n}(first.width, second.height)\n"
+        f"    if total_{n} > first.limit:\n        return second.limit\n    return total_{n}\n\n\n"
+        for n in range(40)
+    )
+    users = {f"pack/user{n}.py": uses.replace("total", f"sum{n}").replace("first", f"one{n}") for n in range(8)}
+    files = {"pack/tools.py": tools, **users}
+    wheel(tmp_path, "pack", files)
+    built = build([fetch(Package("pypi", "pack", "1.0"), tmp_path)], Words(4), Options(per_package=60))
+    counts = Counter(text.shown for text in built.training)
+    assert counts[Shown.DEFINITIONS]
+    assert counts[Shown.NOTHING]
+    for text in built.training:
+        comments = [line for line in text.prefix.split("\n") if line.startswith("# ")]
+        assert bool(comments) == (text.shown != Shown.NOTHING)
+        if text.shown == Shown.DEFINITIONS:
+            called = set(re.findall(r"measure_\d+", text.middle))
+            assert any(f"def {name}(" in line for name in called for line in comments)
 
 
 def test_the_manifest_names_every_source_with_licence_and_hash(folder: Path) -> None:

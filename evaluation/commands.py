@@ -62,6 +62,7 @@ class RunOptions:
     fit: str | None = None
     adapter: Path | None = None
     no_adapter: bool = False
+    cross_file: bool = False
 
     @property
     def served(self) -> Path | None:
@@ -97,9 +98,10 @@ def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -
     """Runs, saves (in the file it returns) and prints; Ctrl-C ends the run early and still prints what there is."""
     if options.context_tokens is not None:
         suite = replace(suite, prompt=replace(suite.prompt, context_tokens=options.context_tokens))
-    cases = sample(case_set.cases, options.limit, options.seed)
+    wanted = [case for case in case_set.cases if case.cross_file or not options.cross_file]
+    cases = sample(wanted, options.limit, options.seed)
     if not cases:
-        raise DataError("no case matches: look at --repos and --data")
+        raise DataError("no case matches: look at --repos, --cross-file and --data")
     if suite.execute and network_note():
         click.echo(f"note: {network_note()}", err=True)
     began = time.monotonic()
@@ -210,6 +212,7 @@ def _output(suite: Suite, options: RunOptions) -> Path:
     budget = "" if options.context_tokens is None else f"{options.context_tokens}"
     context = _NOT_IN_NAMES.sub("_", "-".join(filter(None, (options.context, options.providers, options.form))))
     parts = [suite.name, Path(options.model).name, f"{context}{budget}", f"s{options.seed}"]
+    parts += ["cross_file"] if options.cross_file else []
     parts += [] if options.limit is None else [f"n{options.limit}"]
     parts += [] if options.fit is None else [f"fit-{options.fit}"]
     parts += [] if not options.engine_label else [_NOT_IN_NAMES.sub("_", options.engine_label)]
@@ -220,6 +223,7 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
     """The options every suite shares, with the suite's own defaults."""
     options = [
         click.option("--limit", type=click.IntRange(min=1), help="Run this many cases, balanced, drawn by --seed."),
+        click.option("--cross-file", is_flag=True, help="Only cases whose answer uses a name of another file."),
         click.option("--seed", default=0, show_default=True, help="Of the sample and the intervals."),
         click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder."),
         click.option(

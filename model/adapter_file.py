@@ -19,6 +19,7 @@ from torch import Tensor
 from holefill.model.config import ModelConfig
 from holefill.model.errors import ModelError
 from holefill.model.packed import SAMPLE_BYTES
+from holefill.model.shipped import shipped_with
 from holefill.model.weights import slots
 
 ADAPTER_VERSION = 1
@@ -42,6 +43,8 @@ class AdapterCard:
     recipe: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     version: int = ADAPTER_VERSION
+    beneath: str = ""
+    """``file_key`` of the shipped adapter that it was trained on top of; both are added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,11 @@ def read_card(path: Path) -> AdapterCard:
 
 
 def load_adapter(path: Path, base: Path, config: ModelConfig) -> Adapter:
-    """Raises AdapterError when it was trained on other weights than those at ``base`` or has other shapes."""
+    """With the shipped adapter that it was trained on top of, if any.
+
+    Raises AdapterError when it was trained on other weights than those at ``base``, on an adapter that is not here, or
+    has other shapes.
+    """
     card = read_card(path)
     actual = base_hash(base)
     if card.base != actual:
@@ -126,7 +133,22 @@ def load_adapter(path: Path, base: Path, config: ModelConfig) -> Adapter:
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{path} is damaged ({error}): fetch it again") from error
     _check_shapes(path, factors, config)
+    if card.beneath:
+        under = shipped_with(card.beneath)
+        if under is None:
+            raise AdapterError(
+                f"{path.name} was trained on top of an adapter that this version of holefill does not have: "
+                "run `holefill tune` again"
+            )
+        factors = stacked(load_adapter(under, base, config).factors, factors)
     return make_adapter(card, factors)
+
+
+def stacked(lower: Mapping[str, Tensor], upper: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Factors whose addition is the sum of both: their ranks side by side."""
+    sides = {"a": 0, "b": 1}
+    joined = {name: torch.cat((lower[name], upper[name]), sides[name[-1]]) for name in lower.keys() & upper.keys()}
+    return {**lower, **upper, **joined}
 
 
 def _check_shapes(path: Path, factors: Mapping[str, Tensor], config: ModelConfig) -> None:

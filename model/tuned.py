@@ -16,6 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from holefill.model.errors import ModelError
+from holefill.model.shipped import file_key, shipped_adapter
 
 ADAPTER, RECORD = "adapter.safetensors", "tuned.json"
 
@@ -41,10 +42,17 @@ class Tuned:
     seconds: float
     size: int
     """Bytes of the adapter."""
+    beneath: str = ""
+    """``file_key`` of the shipped adapter that it stands on and was compared with."""
+
+    @property
+    def outdated(self) -> bool:
+        """Another adapter comes with the model by now: the verdict says nothing about that one."""
+        return self.beneath != file_key(shipped_adapter(self.model))
 
     @property
     def serves(self) -> bool:
-        return self.won and self.enabled
+        return self.won and self.enabled and not self.outdated
 
 
 def tuned_home() -> Path:

@@ -20,6 +20,7 @@ from holefill.evaluation.metrics.bootstrap import PairedDifference
 from holefill.evaluation.runner import commit_name, cpu_name
 from holefill.model import tuned
 from holefill.model.errors import ModelError
+from holefill.model.shipped import file_key, shipped_adapter
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.tuned import Tuned
@@ -58,8 +59,9 @@ class TuneOptions:
 def tune(path: Path, status: bool, off: bool, on: bool, delete: bool, **given: object) -> None:
     """Train a small adapter on the history of the repository at PATH and judge it by its later commits.
 
-    It serves this repository only, and only when it completes the later commits better than the model alone, with an
-    interval above 0. Nothing leaves this machine.
+    It learns on top of the adapter that comes with the model, if any. It serves this repository only, and only when it
+    completes the later commits better than what serves without it, with an interval above 0. Nothing leaves this
+    machine.
     """
     options = TuneOptions(**given)  # type: ignore[arg-type]  # click has checked every value
     if status + off + on + delete > 1:
@@ -82,11 +84,13 @@ def _switched(root: Path, model: str, wanted: bool | None) -> dict[str, object]:
     if found is None:
         raise tuned.TunedError(f"{root} has no tuned adapter for {model}: `holefill tune` makes one")
     if wanted is not None:
+        if wanted and found.outdated:
+            raise tuned.TunedError("the adapter it stands on came with another version of holefill: tune again")
         if wanted and not found.won:
             raise tuned.TunedError("its adapter did not win on the later commits, so it is not used: tune again")
         found = dataclasses.replace(found, enabled=wanted)
         tuned.save(root, found)
-    return {**dataclasses.asdict(found), "serves": found.serves}
+    return {**dataclasses.asdict(found), "outdated": found.outdated, "serves": found.serves}
 
 
 def _tune(root: Path, options: TuneOptions) -> None:
@@ -102,7 +106,7 @@ def _tune(root: Path, options: TuneOptions) -> None:
         won = wins(found)
         result = Tuned(
             str(root), options.model, won, won, found[MEASURE].n, _interval(found[MEASURE]), _interval(found[GUARD]),
-            split.commit, round(time.monotonic() - began, 1), size,
+            split.commit, round(time.monotonic() - began, 1), size, file_key(shipped_adapter(options.model)),
         )  # fmt: skip
         if won:
             fresh.replace(folder / tuned.ADAPTER)
@@ -129,7 +133,10 @@ def _trained(base: Path, output: Path, split: Split, options: TuneOptions) -> in
         seed=options.seed,
     )
     minutes = options.minutes if options.steps is None else None
-    plan = Plan(base, output, recipe, minutes, data=f"git {split.commit}", commit=commit_name())
+    plan = Plan(
+        base, output, recipe, minutes, data=f"git {split.commit}", commit=commit_name(),
+        beneath=shipped_adapter(options.model),
+    )  # fmt: skip
     plan.state.unlink(missing_ok=True)  # of a run that was killed: the history may have grown since
     return fit(plan, split.texts, tell=show_step).size
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -87,11 +88,20 @@ def new_factors(config: ModelConfig, shape: LoraShape, seed: int) -> dict[str, T
 
 
 class TrainableNetwork:
-    """``weights`` are dense and stay as they are; ``factors`` are the parameters (empty: the plain model)."""
+    """``weights`` are dense and stay as they are; ``factors`` are the parameters (empty: the plain model).
 
-    def __init__(self, weights: Weights, factors: Mapping[str, Tensor], scale: float) -> None:
+    ``beneath``: factors of an adapter whose addition stays as it is, the scale already in ``b``.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        factors: Mapping[str, Tensor],
+        scale: float,
+        beneath: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> None:
         config = weights.config
-        self._weights, self._factors, self._scale = weights, factors, scale
+        self._weights, self._factors, self._scale, self._beneath = weights, factors, scale, beneath
         self._config = config
         self.device = weights.vector("norm").device
         self._rope = Rope(config, self.device)
@@ -123,10 +133,11 @@ class TrainableNetwork:
 
     def _linear(self, slot: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         y = F.linear(x, self._dense(slot), bias)
-        a, b = self._factors.get(f"{slot}.a"), self._factors.get(f"{slot}.b")
-        if a is None or b is None:
-            return y
-        return y + F.linear(F.linear(x, a.to(x.dtype)), (b * self._scale).to(x.dtype))
+        for factors, scale in ((self._beneath, 1.0), (self._factors, self._scale)):
+            a, b = factors.get(f"{slot}.a"), factors.get(f"{slot}.b")
+            if a is not None and b is not None:
+                y = y + F.linear(F.linear(x, a.to(x)), (b * scale).to(x))
+        return y
 
     def _attention(self, at: str, x: Tensor, batch: Packed, tables: tuple[Tensor, Tensor]) -> Tensor:
         config = self._config

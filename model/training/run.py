@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from holefill.model.adapter_file import AdapterCard, base_hash, save_adapter
+from holefill.model.adapter_file import AdapterCard, base_hash, load_adapter, save_adapter, stacked
 from holefill.model.checkpoint import open_checkpoint
+from holefill.model.shipped import file_key
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.training.checkpoints import saved_recipe
 from holefill.model.training.examples import Example, TrainingText, encode_all
@@ -36,6 +38,8 @@ class Plan:
     data: str = ""
     commit: str = ""
     device: str = "cpu"
+    beneath: Path | None = None
+    """The shipped adapter on top of which it learns."""
 
     @property
     def state(self) -> Path:
@@ -73,13 +77,15 @@ def fit(
     device = torch.device(plan.device)
     dtype = faster_dtype(device)
     weights = load_dense(open_checkpoint(plan.base), dtype, device)
-    base = base_hash(plan.base)
-    recipe = plan.recipe if plan.minutes is None else _timed(plan, weights, examples)
-    trained = train(weights, examples, recipe, base=base, saving=Saving(plan.state, plan.save_every), tell=tell)
-    card = AdapterCard(base, plan.data, plan.commit, recipe.text(examples, base))
+    base, under = base_hash(plan.base), file_key(plan.beneath)
+    lower = {} if plan.beneath is None else load_adapter(plan.beneath, plan.base, weights.config).factors
+    recipe = plan.recipe if plan.minutes is None else _timed(plan, weights, examples, lower)
+    saving = Saving(plan.state, plan.save_every)
+    trained = train(weights, examples, recipe, base=base + under, beneath=lower, saving=saving, tell=tell)
+    card = AdapterCard(base, plan.data, plan.commit, recipe.text(examples, base + under), beneath=under)
     adapter = save_adapter(plan.output, card, trained.factors)
-    before = held_out_loss(weights, {}, measured) if measured else None
-    after = held_out_loss(weights, adapter.factors, measured) if measured else None
+    before = held_out_loss(weights, lower, measured) if measured else None
+    after = held_out_loss(weights, stacked(lower, adapter.factors), measured) if measured else None
     plan.state.unlink(missing_ok=True)
     count = max(1, min(10, len(trained.losses)))
     return Result(
@@ -114,7 +120,7 @@ def faster_dtype(device: torch.device) -> torch.dtype:
     return min(seconds, key=lambda dtype: seconds[dtype])
 
 
-def _timed(plan: Plan, weights: Weights, examples: Sequence[Example]) -> Recipe:
+def _timed(plan: Plan, weights: Weights, examples: Sequence[Example], beneath: Mapping[str, Tensor]) -> Recipe:
     """The steps of the saved state where there is one: a resumed run keeps its schedule."""
     assert plan.minutes is not None
     saved = saved_recipe(plan.state)
@@ -122,7 +128,7 @@ def _timed(plan: Plan, weights: Weights, examples: Sequence[Example]) -> Recipe:
         return replace(plan.recipe, steps=int(json.loads(saved)["steps"]))
     stamps: list[float] = []
     trial = replace(plan.recipe, steps=TRIAL_STEPS)
-    train(weights, examples, trial, tell=lambda done: stamps.append(time.monotonic()))
+    train(weights, examples, trial, beneath=beneath, tell=lambda done: stamps.append(time.monotonic()))
     pace = (stamps[-1] - stamps[0]) / (TRIAL_STEPS - 1)
     return replace(plan.recipe, steps=max(2, int(plan.minutes * 60 / pace)))
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -80,11 +81,13 @@ def train(
     recipe: Recipe,
     *,
     base: str = "",
+    beneath: Mapping[str, Tensor] = MappingProxyType({}),
     saving: Saving | None = None,
     tell: Callable[[StepDone], None] = lambda done: None,
 ) -> Trained:
     """Runs ``recipe.steps`` steps, going on from the last saved state where there is one.
 
+    ``beneath``: factors of the adapter on top of which this one learns; named in ``base`` too.
     The same recipe, data, weights and thread count give the same factors bit for bit on a CPU, killed or not.
     """
     if not examples:
@@ -100,7 +103,7 @@ def train(
     if state is not None:
         _restore(factors, optimizer, state)
         begun, before, losses = state.step, state.seconds, list(state.losses)
-    network = TrainableNetwork(weights, factors, recipe.shape.scale)
+    network = TrainableNetwork(weights, factors, recipe.shape.scale, beneath)
     start = time.monotonic()
 
     def save(step: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,11 @@ def test_a_known_models_own_adapter_comes_last(
     assert adapter_for(Settings(), [str(tmp_path)]) is None
     own.write_bytes(b"x")
     assert adapter_for(Settings(), [str(tmp_path)]) == own
-    assert adapter_for(Settings(), [str(workspace)]) != own
+    assert adapter_for(Settings(), [str(workspace)]) == own  # the tuned one was compared with none
+    won = tuned.find(workspace, model)
+    assert won is not None
+    tuned.save(workspace, replace(won, beneath=shipped.file_key(own)))
+    assert adapter_for(Settings(), [str(workspace)]) == tuned.folder_of(workspace, model) / tuned.ADAPTER
     assert adapter_for(Settings(adapter="off"), [str(tmp_path)]) is None
     assert shipped.shipped_adapter(str(tmp_path / model)) is None
     assert shipped.shipped_adapter("another") is None

@@ -13,6 +13,7 @@ from torch import Tensor
 from holefill.kernels import grouped_linear
 from holefill.kernels.grouped_linear import GroupedStack, quantize_groups
 from holefill.kernels.quant_linear import quantize_rows
+from holefill.model import shipped
 from holefill.model.adapter_file import (
     Adapter,
     AdapterCard,
@@ -146,6 +147,27 @@ def test_a_wrong_base_is_refused_and_a_copy_is_not(tiny_folder: Path, transforme
     weights.write_bytes(bytes(data))
     with pytest.raises(AdapterError, match="other weights"):
         load_adapter(path, copy, transformer.config)
+
+
+def test_an_adapter_on_top_of_a_shipped_one_adds_to_it(
+    tiny_folder: Path, transformer: Transformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
+    lower, upper = random_factors(transformer), random_factors(transformer, std=0.1)
+    base = base_hash(tiny_folder)
+    under, path = tmp_path / "shipped" / "m.safetensors", tmp_path / "tuned.safetensors"
+    lower = save_adapter(under, AdapterCard(base), lower).factors
+    upper = save_adapter(path, AdapterCard(base, beneath=shipped.file_key(under)), upper).factors
+    loaded = load_adapter(path, tiny_folder, transformer.config)
+    for name in loaded.factors:
+        if name.endswith(".a"):
+            slot = name.removesuffix(".a")
+            a, b = loaded.pair(slot) or ()
+            both = sum(one[f"{slot}.b"].float() @ one[f"{slot}.a"].float() for one in (lower, upper))
+            torch.testing.assert_close(b.float() @ a.float(), both)
+    save_adapter(under, AdapterCard(base), upper)  # another version of holefill
+    with pytest.raises(AdapterError, match="holefill tune"):
+        load_adapter(path, tiny_folder, transformer.config)
 
 
 def test_damage_is_refused_with_a_way_out(tiny_folder: Path, transformer: Transformer, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from holefill.evaluation.adapting import commands, gate
 from holefill.evaluation.adapting.commands import tune
 from holefill.evaluation.adapting.gate import wins
 from holefill.evaluation.adapting.history import temporal_split
 from holefill.evaluation.metrics.bootstrap import paired_difference
-from holefill.model import tuned
+from holefill.model import shipped, tuned
 from holefill.model.tokenizer import Tokenizer
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
@@ -91,6 +92,29 @@ def test_an_adapter_that_does_not_win_refuses_itself(repeating: Path, tiny_model
     refused = tuned_by(repeating, tiny_model, "--on")
     assert refused.exit_code == 1
     assert "did not win" in refused.output
+
+
+def test_it_stands_on_the_adapter_that_comes_with_the_model_and_falls_with_it(
+    repeating: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holefill.model.adapter_file import AdapterCard, base_hash, read_card, save_adapter
+    from holefill.model.training.network import LoraShape, new_factors
+    from holefill.model.transformer import Transformer
+
+    shipped_file = tmp_path / "shipped.safetensors"
+    config = Transformer.load(tiny_model, device="cpu", weights="fp32").config
+    save_adapter(shipped_file, AdapterCard(base_hash(tiny_model)), new_factors(config, LoraShape(4), 1))
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    for module in (commands, gate, tuned):
+        monkeypatch.setattr(module, "shipped_adapter", lambda model: shipped_file)
+    assert last_line(tuned_by(repeating, tiny_model, "--steps", "40", "--rate", "0.02"))["serves"]
+    adapter = tuned.serving_adapter(repeating, str(tiny_model))
+    assert adapter is not None
+    assert read_card(adapter).beneath == shipped.file_key(shipped_file)
+    save_adapter(shipped_file, AdapterCard(base_hash(tiny_model)), new_factors(config, LoraShape(4), 2))
+    assert tuned.serving_adapter(repeating, str(tiny_model)) is None
+    assert last_line(tuned_by(repeating, tiny_model, "--status"))["outdated"]
+    assert "tune again" in tuned_by(repeating, tiny_model, "--on").output
 
 
 def test_another_repository_is_not_served(repeating: Path, tmp_path: Path, home: Path) -> None:

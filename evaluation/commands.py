@@ -300,7 +300,7 @@ class EvaluateGroup(click.Group):
     """Suites come from their TOML files; the other commands by name, imported when used."""
 
     _others: ClassVar[dict[str, str]] = {
-        "compare": "saved_runs",
+        "compare": "compare",
         "show": "saved_runs",
         "report": "saved_runs",
         "slim": "saved_runs",

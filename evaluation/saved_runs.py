@@ -1,4 +1,4 @@
-"""Commands on saved runs: compare two, show one case, make the report."""
+"""Commands on saved runs: show one case, make the report, make a copy to commit."""
 
 from __future__ import annotations
 
@@ -7,48 +7,11 @@ from pathlib import Path
 import click
 
 from holefill.evaluation.cases import DataError
-from holefill.evaluation.records import Record, Run, read_run, write_slim
+from holefill.evaluation.records import Record, read_run, write_slim
 from holefill.evaluation.report import render
 from holefill.evaluation.report_speed import read_benches
-from holefill.evaluation.summary import pair, paired_json, same_prompts
-from holefill.evaluation.terminal import print_last_line, print_paired
 
 _RUN = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@click.command()
-@click.argument("a", type=_RUN)
-@click.argument("b", type=_RUN)
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
-@click.option("--json", "as_json", is_flag=True, help="Print the last line only.")
-def compare(a: Path, b: Path, seed: int, as_json: bool) -> None:
-    """Compare two saved runs, case by case: B against A, with the interval of every difference."""
-    left, right = read_run(a), read_run(b)
-    if left.header.suite != right.header.suite:
-        raise DataError(f"{a} is a run of {left.header.suite}, {b} one of {right.header.suite}: compare like with like")
-    differences = pair(_last_arm(left), _last_arm(right), seed)
-    if not differences:
-        raise DataError("the runs have no case in common: run both with the same --limit and --seed")
-    same, known = same_prompts(_last_arm(left), _last_arm(right))
-    if not as_json:
-        print_paired(_label(left), _label(right), differences)
-        if known:
-            click.echo(f"prompts of the same token ids: {same} of {known}")
-    print_last_line(
-        {"suite": left.header.suite, "a": str(a), "b": str(b), "n": max(d.n for d in differences.values()),
-         "paired": paired_json(differences), "same_prompts": {"n": known, "same": same}}
-    )  # fmt: skip
-
-
-def _last_arm(run: Run) -> tuple[Record, ...]:
-    """Of a run with two arms, the one with context on."""
-    wanted = "on" if run.header.context == "both" else run.header.context
-    arms = {record.context for record in run.records}
-    return tuple(record for record in run.records if record.context == wanted or len(arms) == 1)
-
-
-def _label(run: Run) -> str:
-    return " ".join(part for part in (run.header.title, run.header.commit) if part)
 
 
 @click.command()

@@ -190,6 +190,30 @@ def test_compare_and_show_and_report(invoke: Callable[..., Result], data: Path) 
     assert "http" not in text.replace("http://www.w3.org", "")
 
 
+def test_arms_of_one_run_are_compared_by_name(invoke: Callable[..., Result], data: Path) -> None:
+    def informed(prompt: str) -> str:
+        return "helper(1)\nmore" if "def helper" in prompt else "other(1)\nmore"
+
+    asked = ("replay", "--data", str(data), "--repos", "toy", "--context")
+    run = str(last(invoke(*asked, "off,imports,on", answer=informed))["run"])
+    alone = last(invoke("compare", run))
+    assert list(alone["paired_with"]) == ["imports", "on"]  # type: ignore[call-overload]
+    assert (alone["a"], alone["b"]) == (f"{run}@off", f"{run}@imports")
+    named = last(invoke("compare", f"{run}@on", f"{run}@off"))
+    assert (named["a"], named["b"]) == (f"{run}@on", f"{run}@off")
+    assert named["paired"]["em"]["difference"] == -100  # type: ignore[index]
+    assert "paired_with" not in named
+
+    other = str(last(invoke(*asked, "off", answer=informed))["run"])
+    assert last(invoke("compare", other, f"{run}@on"))["n"] == 4
+    refused = invoke("compare", other, run)
+    assert refused.exit_code != 0
+    assert f"say which, as {run}@off or {run}@imports or {run}@on" in refused.output
+    assert "no arm 'bm25'" in invoke("compare", f"{run}@bm25", other).output
+    assert "is one arm" in invoke("compare", other).output
+    assert "is no file" in invoke("compare", str(data / "nothing.jsonl"), other).output
+
+
 def test_samples_are_balanced_and_seeded(shared_data: Path) -> None:
     cases = LOADERS["humaneval-fim"](shared_data, (), 0).cases
     drawn = sample(cases, 30, 7)

@@ -17,7 +17,7 @@ from holefill.evaluation.metrics.token_classes import token_scores
 from holefill.evaluation.recording import RecordingBackend
 from holefill.evaluation.records import Record, UsedItem
 from holefill.evaluation.retrieved import retrieval_scores
-from holefill.evaluation.runner import System, completer_for, recording, request_for
+from holefill.evaluation.runner import PUBLISHED, System, completer_for, recording, request_for
 from holefill.evaluation.sandbox import run_program
 from holefill.evaluation.suites.registry import Suite
 from holefill.evaluation.workspaces import Workspaces
@@ -75,7 +75,7 @@ def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: T
         scores = score(suite, cut, case, generated, completion)
         if invented is not None:
             scores["invented_names"] = invented
-        if index is not None and task.context != "off":
+        if index is not None and task.context not in ("off", *PUBLISHED):  # a published chunk names no place
             scores |= retrieval_scores(case, index, completion.receipt.pack.items)
     accepted = {name: count - before.get(name, 0) for name, count in system.accepted().items()}
     record = _record(task, completion, generated, scores)

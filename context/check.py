@@ -7,14 +7,11 @@ index proves wrong. Either way a problem is something the fill brought in, so no
 from __future__ import annotations
 
 import re
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import tree_sitter
 
-from holefill.context.index.records import Located
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.syntax.languages import LANGUAGES
@@ -22,11 +19,13 @@ from holefill.context.syntax.parsing import Parsed, encode, error_bytes, parse
 from holefill.context.syntax.repair import variants
 from holefill.context.types.fill_floor import FillFloor, Found, Kind
 from holefill.context.types.holes import HoleAt, hole_at
+from holefill.context.types.import_names import ECMASCRIPT, statement_for
 from holefill.context.types.oracle import Diagnostic
 from holefill.context.types.scope import Scope
 from holefill.context.types.typed_holes import TypedHoles
+from holefill.context.types.unbound import unbound_names
 
-__all__ = ["Checked", "Kind", "Problem", "check", "prepare"]
+__all__ = ["Checked", "Kind", "Problem", "check", "missing_imports", "prepare"]
 
 _KINDS = {
     "unresolved-reference": Kind.NAME,
@@ -234,39 +233,18 @@ def _explained(holes: TypedHoles, cursor: Cursor, problem: Problem) -> Problem:
     """A name that exists elsewhere is one import away."""
     if problem.kind is not Kind.NAME or not problem.name:
         return problem
-    fix = next(_imports(holes, cursor, problem.name), "")
+    fix = statement_for(holes.index, cursor.path, cursor.language, cursor.text, problem.name)
     if not fix:
         return problem
     message = f"`{problem.name}` is not imported"
     return Problem(Kind.IMPORT, message, problem.name, problem.start, problem.end, problem.nearest, fix)
 
 
-def _imports(holes: TypedHoles, cursor: Cursor, name: str) -> Iterator[str]:
-    index = holes.index
-    here = index.relative(cursor.path) or ""
-    known = [one for one in index.find(name) if one.symbol is not None and not one.symbol.parent and one.path != here]
-    if len(known) == 1:
-        yield from _import_of(known[0], here, index.paths(), name)
-    if cursor.language == "python" and name in sys.stdlib_module_names:
-        yield f"import {name}"
-
-
-def _import_of(located: Located, here: str, paths: tuple[str, ...], name: str) -> Iterator[str]:
-    stem, _, suffix = located.path.rpartition(".")
-    if suffix in ("py", "pyi"):
-        parts = stem.removesuffix("/__init__").split("/")
-        packages = {path.rpartition("/")[0] for path in paths if path.endswith(("/__init__.py", "/__init__.pyi"))}
-        root = len(parts) - 1
-        while root > 0 and "/".join(parts[:root]) in packages:
-            root -= 1
-        yield f"from {'.'.join(parts[root:])} import {name}"
-    elif suffix in ("ts", "tsx", "js", "jsx", "mts"):
-        yield f'import {{ {name} }} from "{_relative_module(stem, here)}";'
-
-
-def _relative_module(stem: str, here: str) -> str:
-    target, base = stem.split("/"), here.split("/")[:-1]
-    while target and base and target[0] == base[0]:
-        target, base = target[1:], base[1:]
-    path = "/".join([".."] * len(base) + target)
-    return path if path.startswith("..") else f"./{path}"
+def missing_imports(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> tuple[str, ...]:
+    """Import statements without which the fill names something that the file does not know; none twice."""
+    checked = check(holes, cursor, fill, deadline)
+    fixes = [problem.fix for problem in checked.problems if problem.fix]
+    if not checked.checked and cursor.language in ECMASCRIPT:  # the floor proves nothing wrong there
+        names = unbound_names(cursor.language, cursor.prefix, fill, cursor.suffix)
+        fixes += [statement_for(holes.index, cursor.path, cursor.language, cursor.text, name) for name in names]
+    return tuple(dict.fromkeys(fix for fix in fixes if fix))

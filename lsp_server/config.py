@@ -48,6 +48,8 @@ class Settings:
     """Nothing is shown unasked that is kept with a smaller probability (``show_gate``); 0 shows everything."""
     show_threshold: float = -10.0
     """Mean log-probability of the first line below which nothing is shown unasked, whatever the probability says."""
+    add_imports: bool = True
+    """Imports that an accepted suggestion needs are added to its file: Python, TypeScript, JavaScript."""
     log_level: str = "warning"
 
     def enabled(self, language: str) -> bool:
@@ -121,6 +123,8 @@ def _problem(name: str, value: object) -> str | None:
         return f"expected a number, got {value!r:.40}"
     if expected == "int" and not float(str(value)).is_integer():
         return f"expected a whole number, got {value!r:.40}"
+    if expected == "bool" and not isinstance(value, bool):
+        return f"expected true or false, got {value!r:.40}"
     if expected == "str" and not isinstance(value, str):
         return f"expected text, got {value!r:.40}"
     if expected == "dict[str, bool]" and not (

@@ -113,32 +113,37 @@ def trigger_of(kind: types.InlineCompletionTriggerKind) -> Trigger:
 
 
 def inline_items(
-    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding
+    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding, uri: str = ""
 ) -> list[types.InlineCompletionItem]:
     """One item per alternative, each with an explicit one-line range (none means the whole rest of the line)."""
     cursor = request.cursor
     replaced = cursor.suffix[: completion.replace_after]
     end = types.Position(position.line, position.character + units(replaced, encoding))
     texts = [text for text in (completion.text, *completion.alternatives) if text]
-    return [_inline_item(text, types.Range(position, end), index) for index, text in enumerate(texts)]
+    return [_inline_item(text, types.Range(position, end), index, uri) for index, text in enumerate(texts)]
 
 
 def inline_items_for_selection(
-    completion: Completion, selected: types.SelectedCompletionInfo, typed: str
+    completion: Completion, selected: types.SelectedCompletionInfo, typed: str, uri: str = ""
 ) -> list[types.InlineCompletionItem]:
     """Items that begin with the selected entry and use its range, as VS Code demands; ``typed`` is its typed part."""
     texts = [typed + text for text in (completion.text, *completion.alternatives) if text]
     fitting = [text for text in texts if text.startswith(selected.text)]
-    return [_inline_item(text, selected.range, index) for index, text in enumerate(fitting)]
+    return [_inline_item(text, selected.range, index, uri) for index, text in enumerate(fitting)]
 
 
-def _inline_item(text: str, where: types.Range, index: int) -> types.InlineCompletionItem:
-    accepted = types.Command(title="Accepted", command=ACCEPTED_COMMAND, arguments=[index, len(text)])
-    return types.InlineCompletionItem(insert_text=text, range=where, command=accepted)
+def _inline_item(text: str, where: types.Range, index: int, uri: str) -> types.InlineCompletionItem:
+    return types.InlineCompletionItem(insert_text=text, range=where, command=_accepted(index, uri, where.start, text))
+
+
+def _accepted(index: int, uri: str, start: types.Position, text: str) -> types.Command:
+    """Sent back when the item is taken: its rank, and what stands where from then on (``features/accepted``)."""
+    arguments = [index, uri, start.line, start.character, text]
+    return types.Command(title="Accepted", command=ACCEPTED_COMMAND, arguments=arguments)
 
 
 def completion_list(
-    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding
+    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding, uri: str = ""
 ) -> types.CompletionList:
     """The same answer for clients without inline completion: one preselected entry of the completion menu."""
     if not completion.text:
@@ -159,6 +164,6 @@ def completion_list(
         preselect=True,
         insert_text_format=types.InsertTextFormat.PlainText,
         text_edit=types.TextEdit(types.Range(start, end), text),
-        command=types.Command(title="Accepted", command=ACCEPTED_COMMAND, arguments=[0, len(completion.text)]),
+        command=_accepted(0, uri, start, text),
     )
     return types.CompletionList(is_incomplete=True, items=[item])

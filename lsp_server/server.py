@@ -20,7 +20,7 @@ from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import Completion, CompletionRequest, Reason, Trigger
 from holefill.lsp_server.config import Parsed, Settings
 from holefill.lsp_server.engine_link import EngineLink, Progress, Status
-from holefill.lsp_server.features import completion, documents, explain, inline_completion, typed_holes
+from holefill.lsp_server.features import accepted, completion, documents, explain, inline_completion, typed_holes
 from holefill.lsp_server.features import status as status_feature
 from holefill.lsp_server.features.index_progress import IndexProgress
 from holefill.lsp_server.indexes import Indexes
@@ -47,6 +47,8 @@ class HolefillServer(LanguageServer):
         self.problems: tuple[str, ...] = ()
         self.last: Completion | None = None
         self.accepted = 0
+        self.edits: types.WorkspaceEditClientCapabilities | None = None
+        """What the client's workspace edits can do; None where it takes none from a server."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="holefill-complete")
         self.scheduler: Scheduler[Completion] = Scheduler(self._workers)
@@ -54,7 +56,7 @@ class HolefillServer(LanguageServer):
         self.indexes = Indexes(cache_dir, IndexProgress(self, self._on_loop), self.repositories.changed)
         self.chat = ChatLsp(self.indexes.of)
         self.engine = EngineLink(self._connect, self._fetch, self._tell)
-        for feature in (documents, inline_completion, explain, status_feature, typed_holes):
+        for feature in (documents, inline_completion, accepted, explain, status_feature, typed_holes):
             feature.register(self)
 
     def initialize(self, params: types.InitializeParams, parsed: Parsed) -> None:
@@ -64,7 +66,9 @@ class HolefillServer(LanguageServer):
         self.session.encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
         folders = [folder.uri for folder in params.workspace_folders or ()]
         self.session.set_roots(folders or ([params.root_uri] if params.root_uri else []))
-        document = params.capabilities.text_document
+        workspace, document = params.capabilities.workspace, params.capabilities.text_document
+        if workspace is not None and workspace.apply_edit:
+            self.edits = workspace.workspace_edit or types.WorkspaceEditClientCapabilities()
         if document is None or document.inline_completion is None:
             completion.register(self)
 

@@ -22,4 +22,4 @@ def register(server: HolefillServer) -> None:
         invoked = params.context is None or params.context.trigger_kind is types.CompletionTriggerKind.Invoked
         request = server.request_at(uri, position, Trigger.INVOKED if invoked else Trigger.AUTOMATIC)
         done = await server.suggest(uri, request)
-        return completion_list(done, request, position, server.session.encoding)
+        return completion_list(done, request, position, server.session.encoding, uri)

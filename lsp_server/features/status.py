@@ -1,4 +1,4 @@
-"""holefill/status notifications, and the commands an editor runs: an accepted suggestion, a model to fetch."""
+"""holefill/status notifications, and the command an editor runs to fetch the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
-from holefill.lsp_server.convert import ACCEPTED_COMMAND
 from holefill.lsp_server.engine_link import State, Status
 
 if TYPE_CHECKING:
@@ -41,10 +40,6 @@ def show(server: HolefillServer, status: Status) -> None:
 
 
 def register(server: HolefillServer) -> None:
-    @server.command(ACCEPTED_COMMAND)
-    def accepted(*arguments: object) -> None:
-        server.accepted += 1
-
     @server.command(PULL_COMMAND)
     def pull_model(*arguments: object) -> None:
         server.engine.pull()

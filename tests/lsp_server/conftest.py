@@ -94,6 +94,9 @@ class Editor:
     result: types.InitializeResult
     messages: list[str] = field(default_factory=list)
     statuses: list[dict[str, Any]] = field(default_factory=list)
+    edits: list[types.WorkspaceEdit] = field(default_factory=list)
+    refuse: int = 0
+    """So many edits are refused."""
     version: int = 1
 
     def open(self, path: Path, text: str, language: str = "python") -> str:
@@ -163,6 +166,7 @@ async def _editor(
     encodings: list[types.PositionEncodingKind] | None = None,
     inline: bool = True,
     env: dict[str, str] | None = None,
+    workspace: types.WorkspaceClientCapabilities | None = None,
 ) -> AsyncIterator[Editor]:
     client = LanguageClient("test-editor", "1")
     client.protocol._converter.register_unstructure_hook(
@@ -178,6 +182,11 @@ async def _editor(
     def show_message_request(params: types.ShowMessageRequestParams) -> None:
         editor.messages.append(params.message)
 
+    @client.feature(types.WORKSPACE_APPLY_EDIT)
+    def apply_edit(params: types.ApplyWorkspaceEditParams) -> types.ApplyWorkspaceEditResult:
+        editor.edits.append(params.edit)
+        return types.ApplyWorkspaceEditResult(applied=len(editor.edits) > editor.refuse)
+
     @client.feature("holefill/status")
     def status(params: Any) -> None:
         editor.statuses.append(params._asdict())
@@ -188,7 +197,9 @@ async def _editor(
         inline_completion=types.InlineCompletionClientCapabilities() if inline else None
     )
     capabilities = types.ClientCapabilities(
-        text_document=text_document, general=types.GeneralClientCapabilities(position_encodings=encodings)
+        workspace=workspace,
+        text_document=text_document,
+        general=types.GeneralClientCapabilities(position_encodings=encodings),
     )
     editor.result = await client.initialize_async(
         types.InitializeParams(

@@ -63,6 +63,7 @@ class RunOptions:
     adapter: Path | None = None
     no_adapter: bool = False
     cross_file: bool = False
+    no_stop_rule: bool = False
 
     @property
     def served(self) -> Path | None:
@@ -98,6 +99,8 @@ def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -
     """Runs, saves (in the file it returns) and prints; Ctrl-C ends the run early and still prints what there is."""
     if options.context_tokens is not None:
         suite = replace(suite, prompt=replace(suite.prompt, context_tokens=options.context_tokens))
+    if options.no_stop_rule:
+        suite = replace(suite, prompt=replace(suite.prompt, stop_rule=False))
     wanted = [case for case in case_set.cases if case.cross_file or not options.cross_file]
     cases = sample(wanted, options.limit, options.seed)
     if not cases:
@@ -204,6 +207,7 @@ def _header(suite: Suite, options: RunOptions, system: System, data: str) -> Run
         data=data,
         engine=options.engine_label,
         context_tokens=options.context_tokens,
+        note="without the product's stop rule" if options.no_stop_rule else "",
     )
 
 
@@ -214,6 +218,7 @@ def _output(suite: Suite, options: RunOptions) -> Path:
     parts = [suite.name, Path(options.model).name, f"{context}{budget}", f"s{options.seed}"]
     parts += ["cross_file"] if options.cross_file else []
     parts += [] if options.limit is None else [f"n{options.limit}"]
+    parts += ["no-stop-rule"] if options.no_stop_rule else []
     parts += [] if options.fit is None else [f"fit-{options.fit}"]
     parts += [] if not options.engine_label else [_NOT_IN_NAMES.sub("_", options.engine_label)]
     return folder / f"{'-'.join(parts)}.jsonl"
@@ -256,6 +261,9 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             "--fit",
             type=click.Choice([level.value for level in Fit]),
             help="How suggestions are made to fit their place, and the share of invented names.  [default: off]",
+        ),
+        click.option(
+            "--no-stop-rule", is_flag=True, help="Only the model's own stop and the token limit end an answer."
         ),
         click.option("--token-ranks", is_flag=True, help="MRR@10 by class of token too (twice the work; own engine)."),
         click.option("--engine-url", help="An engine or OpenAI-compatible server; --model then names its tokenizer."),

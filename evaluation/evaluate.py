@@ -59,7 +59,7 @@ def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: T
     before = system.accepted()
     with workspaces.around(case) as index:
         system.draft_from(index)
-        backend = recording(system, lambda text: cut.complete(case, text))
+        backend = recording(system, lambda text: cut.complete(case, text), suite.prompt.stop_rule)
         completer = completer_for(system, suite.prompt, case, task.context, index, backend)
         request = request_for(case, None if index is None else index.root, system.fitting.alternatives)
         with system.fitting.around(index, request.cursor, case.dropped) as holes:

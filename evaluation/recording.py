@@ -66,10 +66,11 @@ class _Stream:
 class RecordingBackend:
     """A ``Backend`` around another; serves one request at a time."""
 
-    def __init__(self, inner: Backend, complete: Callable[[str], bool]) -> None:
-        """``complete(text)``: whether the official rule needs no more text."""
+    def __init__(self, inner: Backend, complete: Callable[[str], bool], stop_rule: bool = True) -> None:
+        """``complete(text)``: whether the official rule needs no more text. ``stop_rule``: the product's."""
         self._inner = inner
         self._complete = complete
+        self._stop_rule = stop_rule
         self.generated = ""
         """All text of the last request, uncut; with what a request that went on from an earlier answer kept of it."""
         self.prompt_ids: tuple[int, ...] = ()
@@ -90,7 +91,7 @@ class RecordingBackend:
         went_on = len(request.prompt_ids) > len(self.prompt_ids) and request.prompt_text.startswith(self.prompt_text)
         kept = request.prompt_text[len(self.prompt_text) :] if went_on else ""
         self.generated = kept
-        stream = _Stream(StopRule(request.stop))
+        stream = _Stream(StopRule(request.stop if self._stop_rule else StopSpec()))
         enough = CancelToken()
         cancel.on_cancel(enough.cancel)
         for chunk in self._inner.generate(replace(request, stop=StopSpec(), alternatives=0), enough):

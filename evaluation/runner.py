@@ -186,8 +186,8 @@ def request_for(case: Case, root: Path | None, alternatives: int = 0) -> Complet
     return CompletionRequest(cursor, Trigger.INVOKED, alternatives=alternatives)
 
 
-def recording(system: System, complete: Callable[[str], bool]) -> RecordingBackend:
-    return RecordingBackend(system.backend, complete)
+def recording(system: System, complete: Callable[[str], bool], stop_rule: bool) -> RecordingBackend:
+    return RecordingBackend(system.backend, complete, stop_rule)
 
 
 def device_name() -> str:

@@ -23,6 +23,8 @@ class PromptPolicy:
     """Budget of repository context in the arm with context on."""
     shape: Shape | None = None
     """None: the product's own choice at the cursor."""
+    stop_rule: bool = True
+    """Off: the model's own stop tokens and the token limit alone end an answer, to see where it would end."""
 
 
 @dataclass(frozen=True, slots=True)

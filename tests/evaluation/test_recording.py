@@ -60,6 +60,13 @@ def test_a_stop_token_is_a_natural_stop() -> None:
     assert (chunk.text, chunk.finish, generated) == ("x + 1", FinishReason.STOP_TOKEN, "x + 1")
 
 
+def test_without_the_products_rule_the_model_ends_the_answer() -> None:
+    said = "abc\n    return z\nmore"
+    backend = RecordingBackend(Says(said, finish=FinishReason.STOP_TOKEN), lambda text: True, stop_rule=False)
+    (chunk,) = backend.generate(REQUEST, CancelToken())
+    assert (chunk.text, chunk.finish) == (said, FinishReason.STOP_TOKEN)
+
+
 def test_the_product_may_need_more_than_the_official_rule() -> None:
     engine = Says("abc\ndef")
     chunk, _ = run(engine, lambda text: True)

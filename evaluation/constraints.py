@@ -6,7 +6,7 @@ import random
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,19 +79,25 @@ def ask(guides: Guides, tokenizer: Tokenizer, hole: Hole, found: Found) -> None:
         found.refused.append(hole.where)
 
 
-def _files(case_set: CaseSet | None, packages: Path, seed: int) -> Iterator[tuple[str, str]]:
-    """Repositories and installed packages, one of each in turn, in random order."""
+def _files(case_set: CaseSet | None, folders: Sequence[Path], seed: int) -> Iterator[tuple[str, str]]:
+    """Repositories and installed packages, one file of each language in turn, in random order."""
     rng = random.Random(seed)
-    texts = [file for workspace in (case_set.workspaces if case_set else {}).values() for file in workspace.files()]
-    installed = sorted(path for path in packages.rglob("*.py") if path.is_file())
-    rng.shuffle(texts)
-    rng.shuffle(installed)
-    while texts or installed:
-        if texts:
-            yield texts.pop()
-        if installed:
-            path = installed.pop()
-            yield str(path), path.read_bytes().decode("utf-8", "ignore")
+    found: dict[str, list[tuple[str, str] | Path]] = {}
+    for workspace in (case_set.workspaces if case_set else {}).values():
+        for file in workspace.files():
+            found.setdefault(language_of(file[0]), []).append(file)
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        language = language_of(str(path))
+        if language in LANGUAGES and path.is_file():
+            found.setdefault(language, []).append(path)
+    for files in found.values():
+        rng.shuffle(files)
+    while found:
+        for language, files in tuple(found.items()):
+            one = files.pop()
+            yield (str(one), one.read_bytes().decode("utf-8", "ignore")) if isinstance(one, Path) else one
+            if not files:
+                del found[language]
 
 
 def measure(
@@ -112,12 +118,15 @@ def measure(
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder with replay sets.")
 @click.option(
-    "--packages", type=click.Path(exists=True, path_type=Path), help="Python files.  [default: site-packages]"
+    "--packages",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder with files of any language; may be given again.  [default: site-packages]",
 )
 @click.option("--positions", default=50_000, show_default=True, type=click.IntRange(min=1), help="At least so many.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer.")
 @click.option("--seed", default=0, show_default=True, help="Of the sample and the intervals.")
-def constraints(data: Path | None, packages: Path | None, positions: int, model: str, seed: int) -> None:
+def constraints(data: Path | None, packages: tuple[Path, ...], positions: int, model: str, seed: int) -> None:
     """Masks that refuse what stands in real files: there must be none. Exit status 1 when there is one."""
     began = time.monotonic()
     tokenizer = Tokenizer.load(ModelStore.default().resolve(model))
@@ -126,7 +135,7 @@ def constraints(data: Path | None, packages: Path | None, positions: int, model:
     gold = Found()
     for case in case_set.cases if case_set is not None else ():
         ask(guides, tokenizer, Hole(case.language, case.id, case.prefix, case.target, case.suffix), gold)
-    files = _files(case_set, packages or Path(sysconfig.get_paths()["purelib"]), seed)
+    files = _files(case_set, packages or (Path(sysconfig.get_paths()["purelib"]),), seed)
     table = {"gold": gold, **measure(guides, tokenizer, files, positions, seed)}
     for name, found in table.items():
         counts = f"{found.holes:6} holes {found.positions:8} positions, {len(found.refused)} refused"

@@ -10,7 +10,8 @@ from holefill.model.constrain.lexing import Automaton, State, Suffix, closers
 DOCUMENTS = 4
 CHECKPOINT_BYTES = 2048
 MAX_KNOWN = 100_000
-_FILLERS = (b"", b"0", b" 0", b"'", b'"', b"`", b"*/", b"'''", b'"""', b"(", b"[", b"{", b"[(", b"{(", b"({")
+_WHOLE = (b"", b"0", b" 0", b"'", b'"', b"`", b"*/", b"'''", b'"""')
+_FILLERS = (*_WHOLE, b"(", b"[", b"{", b"[(", b"{(", b"({")
 MAX_CLOSED = 8
 _OPENER = {b")": b"(", b"]": b"[", b"}": b"{"}
 
@@ -67,8 +68,14 @@ class Documents:
         return best
 
 
-def can_close(automaton: Automaton, state: State, suffix: Suffix) -> bool:
-    """Whether some short text could stand in the hole: if none, the user is in the middle of an edit."""
+def can_close(automaton: Automaton, state: State, suffix: Suffix, fragments: bool = False) -> bool:
+    """Whether some short text could stand in the hole: if none, the user is in the middle of an edit.
+
+    ``fragments``: files may be pieces that another file includes, so a bracket that is missing proves no edit, and only
+    texts that close as they are count.
+    """
+    if fragments:
+        return any(after and suffix.closes(after) for after in (automaton.run(state, filler) for filler in _WHOLE))
     closing = closers(automaton.grammar)
     for filler in _FILLERS:
         after = automaton.run(state, filler)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.constrain.documents import Documents, can_close
-from holefill.model.constrain.languages import GRAMMAR_VERSION, LANGUAGES, automaton
+from holefill.model.constrain.languages import FRAGMENTS, GRAMMAR_VERSION, LANGUAGES, automaton
 from holefill.model.constrain.lexing import State, Suffix
 from holefill.model.constrain.masks import Masks
 from holefill.model.constrain.names import Names, Spellings, Typed
@@ -158,7 +158,7 @@ class Guides:
         state, rest = document.before(prefix), document.after(suffix)
         if not state:
             return Off.PREFIX
-        if not can_close(masks.automaton, state, rest):
+        if not can_close(masks.automaton, state, rest, constraint.language in FRAGMENTS):
             return Off.SUFFIX
         names = Names(self._spellings, constraint.names) if constraint.names else None
         return Guide(masks, state, rest, names)

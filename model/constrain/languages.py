@@ -25,6 +25,8 @@ _GRAMMARS: Mapping[str, Callable[[], Grammar]] = MappingProxyType(
     }
 )
 LANGUAGES = tuple(_GRAMMARS)
+FRAGMENTS = frozenset({"c", "cpp"})
+"""Languages in which a file may be half a function that another one includes."""
 
 
 @cache

@@ -160,3 +160,22 @@ def test_a_suffix_remembers_only_what_is_true(guides: Guides) -> None:
     for at in range(0, len(text), 3):
         shared = guides.guide(Constraint("python", text[:at], text[at:]))
         assert shared is None or _allows(shared, "", end=True)
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+@pytest.mark.parametrize(
+    "file", ["a();\nif (b) {\n  c(d[1]);\n}\n}\ne();\n", "switch (b)\n{\n  for (;;)\n  {\n  case 0: (c)\n"]
+)
+def test_a_file_that_is_half_a_function_keeps_its_own_lines(guides: Guides, language: str, file: str) -> None:
+    """Another file includes it; what it opens or closes for that one is no mistake."""
+    lines = file.splitlines(keepends=True)
+    for start in range(len(lines)):
+        for end in range(start + 1, len(lines) + 1):
+            middle, rest = "".join(lines[start:end]), "".join(lines[:start] + lines[end:])
+            if rest.count("{") == rest.count("}"):  # without the hole it is no half any more
+                continue
+            guide = guides.guide(Constraint(language, "".join(lines[:start]), "".join(lines[end:])))
+            assert guide is None or _allows(guide, middle, end=True)
+    whole = guides.guide(Constraint(language, "int f() {\n  a(", ");\n}\n"))
+    assert whole is not None
+    assert not _allows(whole, "b)", end=True)

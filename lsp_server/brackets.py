@@ -35,6 +35,8 @@ class Hole:
     """Closers the suffix already has for brackets open in the prefix, innermost first."""
     quote: str
     """Delimiter of the string the hole is inside of, or ''."""
+    open: str = ""
+    """Closers of all that is open, whoever has them, innermost first: the order in which they must come."""
 
 
 @lru_cache(maxsize=32)
@@ -128,6 +130,7 @@ def around(prefix: str, suffix: str, language: str) -> Hole:
     stack = list(unmatched_openers(before, language))
     missing: list[str] = []
     supplied: list[str] = []
+    opened = "".join(OPENERS[opener] for opener in reversed(stack))
     for closer in unmatched_closers(suffix[:WINDOW], language, quote):
         if CLOSERS[closer] not in stack:
             continue
@@ -136,4 +139,4 @@ def around(prefix: str, suffix: str, language: str) -> Hole:
         supplied.append(closer)
     if len(suffix) <= WINDOW:  # else the rest may be closed further down
         missing += [OPENERS[opener] for opener in reversed(stack)]
-    return Hole("".join(missing), "".join(supplied), quote)
+    return Hole("".join(missing), "".join(supplied), quote, opened)

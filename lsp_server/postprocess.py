@@ -1,7 +1,8 @@
 """Text → text: what the engine returned becomes what the user sees. Pure; each step is one row of ``STEPS``.
 
 The engine's own stop rule already ended the text; these steps make it fit its place. Order matters: lines are dropped
-before brackets are counted, brackets before the overlap with the rest of the line, whitespace last.
+before brackets are counted, brackets before the overlap with the rest of the line, what is left may end only where the
+file closes, whitespace is last.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from holefill.context.redaction import redact
 from holefill.lsp_server.brackets import CLOSERS, OPENERS, Hole, around, brackets, unmatched_closers
+from holefill.lsp_server.closing import closing_part
 from holefill.lsp_server.completion import Reason
 
 MIN_WORD_OVERLAP = 2
@@ -113,6 +115,7 @@ def first_extra_closer(text: str, language: str, hole: Hole) -> int | None:
     allowed = list(hole.missing)
     stack: list[str] = []
     debts: list[tuple[str, int]] = []
+    closed = 0
     for bracket in brackets(text, language, hole.quote):
         if debts and "\n" in text[debts[-1][1] : bracket.at]:
             break
@@ -124,8 +127,11 @@ def first_extra_closer(text: str, language: str, hole: Hole) -> int | None:
         elif stack:
             if stack.pop() != CLOSERS[bracket.char]:
                 return debts[0][1] if debts else bracket.at
+        elif hole.open[closed + len(debts) : closed + len(debts) + 1] != bracket.char:
+            return debts[0][1] if debts else bracket.at
         elif allowed and allowed[0] == bracket.char:
             allowed.pop(0)
+            closed += 1
         elif hole.supplied[len(debts) : len(debts) + 1] == bracket.char:
             debts.append((bracket.char, bracket.at))
         else:
@@ -171,6 +177,11 @@ def no_trailing_space(text: str, place: Place) -> str:
     return stripped
 
 
+def no_open_end(text: str, place: Place) -> str:
+    """A truncated text ends where the file closes again, not in the middle of a call or an operator."""
+    return closing_part(text, place.prefix, place.suffix, place.language) if place.truncated and text.strip() else text
+
+
 Step = Callable[[str, Place], str]
 STEPS: tuple[Step, ...] = (
     unix_newlines,
@@ -180,6 +191,8 @@ STEPS: tuple[Step, ...] = (
     no_repeats,
     no_extra_closers,
     no_overlap,
+    no_open_end,
+    no_next_line,  # again: without a closer too many it may be one
     no_trailing_space,
 )
 _REASON_WHEN_EMPTIED: dict[Step, Reason] = {

@@ -1,0 +1,83 @@
+"""A text that was cut off → its longest beginning after which the file closes and parses again; whole lines of a block
+between braces are kept, and the block closed.
+
+The lexers of the masks say where that can be (``model/constrain``; no torch), the parser which of those places leaves
+no error that the hole itself did not have. Only for cut-off texts: a whole answer is the model's to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holefill.context.syntax import languages as parsers
+from holefill.context.syntax.parsing import error_bytes, parse
+from holefill.context.syntax.repair import repair
+from holefill.lsp_server.brackets import unmatched_openers
+from holefill.model.constrain.documents import can_close
+from holefill.model.constrain.languages import LANGUAGES, automaton
+from holefill.model.constrain.lexing import Suffix
+
+MAX_BYTES = 256 * 1024
+"""Of a file: a longer one takes too long to lex."""
+MAX_PARSES = 12
+
+
+def closing_part(text: str, prefix: str, suffix: str, language: str) -> str:
+    """``text`` itself where it closes, and where nothing can be told: the user is in the middle of an edit."""
+    if language not in LANGUAGES or language not in parsers.LANGUAGES:
+        return text
+    before, after = prefix.encode("utf-8", "replace"), suffix.encode("utf-8", "replace")
+    if len(before) + len(after) > MAX_BYTES:
+        return text
+    lexer, rest = automaton(language), Suffix(automaton(language), after)
+    state = lexer.run(lexer.begin(), before)
+    if not state or not can_close(lexer, state, rest):
+        return text
+    states = [state]
+    for char in text:
+        states.append(lexer.run(states[-1], char.encode("utf-8", "replace")))
+    ends = [end for end in _ends(text) if states[end] and rest.closes(states[end])]
+    candidates = [text[:end] for end in ends[:MAX_PARSES]]
+    braced = _braced(text, prefix, language)
+    if braced and not (ends and ends[0] == len(text)):
+        after_braces = lexer.run(state, braced.encode("utf-8", "replace"))
+        candidates = [braced, *candidates] if after_braces and rest.closes(after_braces) else candidates
+    return _first_parsing(candidates, prefix, suffix, language)
+
+
+def _braced(text: str, prefix: str, language: str) -> str:
+    """Whole lines in blocks that the text has opened are kept, and the blocks closed; empty where that is not so."""
+    lines = (prefix[prefix.rfind("\n") + 1 :] + text.rstrip()).split("\n")
+    opened = unmatched_openers(text, language)
+    if not opened or opened.strip("{") or len(lines) < 2:
+        return ""
+    heads = [line for line in lines if unmatched_openers(line, language) == "{"][-len(opened) :]
+    if len(heads) < len(opened):
+        return ""
+    indents = [head[: len(head) - len(head.lstrip())] for head in reversed(heads)]
+    return text.rstrip() + "".join(f"\n{indent}}}" for indent in indents)
+
+
+def _ends(text: str) -> Iterator[int]:
+    """Places to end at, the last first: the text's own end, else never inside of a word or behind white space."""
+    for end in range(len(text), 0, -1):
+        inside = _is_word(text[end - 1]) and _is_word(text[end : end + 1])
+        if end == len(text) or not (inside or text[end - 1].isspace()):
+            yield end
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
+def _first_parsing(candidates: list[str], prefix: str, suffix: str, language: str) -> str:
+    """The first that brings no error into the file; empty where each does."""
+    if not candidates:
+        return ""
+    mended = repair(language, prefix + suffix, len(prefix))
+    parsed = mended.parsed
+    for candidate in candidates:
+        parsed = parse(language, prefix + candidate + suffix, parsed)
+        if error_bytes(parsed) <= mended.errors:
+            return candidate
+    return ""

@@ -16,6 +16,7 @@ SHOWN = {
     "closer is missing": ("print(|\n", "python", "name)", "name)"),
     "inner closer is missing": ("f(g(|)", "python", "x)", "x)"),
     "inner and outer": ("f(g(|)", "python", "x))", "x)"),
+    "outer closer is missing": ("f({|}\n", "python", "'a': 1)", "'a': 1"),
     "own call before the closer": ("print(|)", "python", "len(x))", "len(x)"),
     "closer and colon": ("def f(|):", "python", "a, b):", "a, b"),
     "quote is there": ('open("|")', "python", 'data.txt")', "data.txt"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +122,24 @@ def test_a_newer_request_stops_the_older(start_editor: Any, engine: Any, tmp_pat
 def test_an_automatic_answer_comes_in_time_or_serves_the_next_key(
     start_editor: Any, engine: Any, tmp_path: Path
 ) -> None:
-    engine.answer = lambda prompt: "first = 1\nsecond = 2\nthird = 3\n" * 20
+    def endless(prompt: str) -> Iterator[str]:
+        """No end of its own: what is shown was cut off, however fast or slow the machine is."""
+        yield from "first = 1\nsecond = "
+        yield from itertools.cycle("3907165248")
+
+    engine.answer = endless
     engine.delay_s = 0.02
 
     async def go() -> None:
         async with start_editor(options={"deadline_ms": 300, "debounce_ms": 0}) as editor:
             uri = editor.open(tmp_path / "a.py", "\n")
             await editor.ready()
-            start = time.monotonic()
-            items = await editor.inline(uri, 0, 0, 2)
-            assert time.monotonic() - start < 1  # the whole text takes over 1.2 s
-            assert [item.insert_text for item in items] == ["first = 1"]
-            await editor.when(lambda: engine.disconnected == 1, 5)
+            for _ in range(50):
+                if items := await editor.inline(uri, 0, 0, 2):
+                    break  # a slow machine has nothing to show at its first keys
+            (item,) = items
+            assert "first = 1".startswith(item.insert_text.rstrip() or "nothing")
+            await editor.when(lambda: engine.disconnected >= 1)
 
     asyncio.run(go())
 

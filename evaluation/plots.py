@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from html import escape
 from math import floor, log10
 
+from holefill.evaluation.plot_labels import fitted
+
 WIDTH = 560
 _LEFT, _RIGHT, _TOP, _ROW = 166, 100, 8, 24
+_LABEL_GAP, _FONT, _LINE = 8, 12, 14
 _PLOT_LEFT, _PLOT_BOTTOM = 44, 40
 _CURVE_HEIGHT = 250
-_CHARS = 24
-"""Of a label left of a bar; longer ones are cut and whole in the tooltip."""
 COLOURS = 6
 """Classes ``c0`` … ``c5`` of the page's style."""
 
@@ -44,21 +45,21 @@ Legend = Sequence[tuple[str, int]]
 def bars(title: str, rows: Sequence[Bar], top: float = 100.0, legend: Legend = ()) -> str:
     """Horizontal, 0 to ``top``; whiskers where an interval is known. Equal neighbouring labels are written once."""
     scale = (WIDTH - _LEFT - _RIGHT) / max(top, 1e-9)
-    height = _TOP + _ROW * len(rows) + 22
+    labels = [bar.label if n == 0 or rows[n - 1].label != bar.label else "" for n, bar in enumerate(rows)]
+    places, end = _rows(labels)
+    height = end + 22
     parts = [_grid([(_LEFT + v * scale, _number(v)) for v in _ticks(0.0, top)], height)]
-    for number, bar in enumerate(rows):
-        y = _TOP + _ROW * number
-        shown = bar.label if number == 0 or rows[number - 1].label != bar.label else ""
-        parts.append(_label(shown, y))
+    for bar, label, y in zip(rows, labels, places, strict=True):
+        parts.append(_label(label, y))
         parts.append(
             f'<rect class="bar c{bar.series % COLOURS}" x="{_LEFT}" y="{y + 4}" rx="2" height="{_ROW - 9}" '
             f'width="{max(1.5, min(bar.value, top) * scale):.1f}"><title>{escape(_told(bar))}</title></rect>'
         )
         if bar.low is not None and bar.high is not None:
             parts.append(_whisker(_LEFT + bar.low * scale, _LEFT + bar.high * scale, y + _ROW / 2 - 0.5))
-        end = _LEFT + min(top, max(bar.value, bar.high or 0.0)) * scale + 7
+        behind = _LEFT + min(top, max(bar.value, bar.high or 0.0)) * scale + 7
         note = f' <tspan class="soft">{escape(bar.note)}</tspan>' if bar.note else ""
-        parts.append(f'<text x="{end:.1f}" y="{y + 16}">{bar.value:.1f}{note}</text>')
+        parts.append(f'<text x="{behind:.1f}" y="{y + 16}">{bar.value:.1f}{note}</text>')
     return _figure(title, height, parts, legend)
 
 
@@ -68,13 +69,13 @@ def differences(title: str, rows: Sequence[Bar]) -> str:
     reach = _ticks(0.0, max(reach * 1.05, 1.0))[-1]
     scale = (WIDTH - _LEFT - _RIGHT) / (2 * reach)
     zero = _LEFT + reach * scale
-    height = _TOP + _ROW * len(rows) + 22
+    places, end = _rows([bar.label for bar in rows])
+    height = end + 22
     marks = [
         (zero + sign * v * scale, _signed(sign * v)) for v in _ticks(0.0, reach) for sign in (-1, 1) if v or sign > 0
     ]
     parts = [_grid(marks, height), f'<path class="zero" d="M{zero:.1f} {_TOP}V{height - 18}"/>']
-    for number, bar in enumerate(rows):
-        y = _TOP + _ROW * number
+    for bar, y in zip(rows, places, strict=True):
         low, high = bar.low or 0.0, bar.high or 0.0
         kind = "sure" if low > 0 or high < 0 else "open"
         parts.append(_label(bar.label, y))
@@ -167,10 +168,29 @@ def _line(entry: Series, colour: int, at: Callable[[float, float], str], dots: b
     return parts
 
 
+def _rows(labels: Sequence[str]) -> tuple[list[float], float]:
+    """The middle of each row is ``_ROW / 2`` below its place; a label of two lines takes more room. And the end."""
+    places, y = [], float(_TOP)
+    for label in labels:
+        extra = _LINE * (len(_lines(label)) - 1)
+        places.append(y + extra / 2)
+        y += _ROW + extra
+    return places, y
+
+
+def _lines(label: str) -> tuple[str, ...]:
+    return fitted(label, (_LEFT - _LABEL_GAP) / _FONT)
+
+
 def _label(label: str, y: float) -> str:
-    short = label if len(label) <= _CHARS else label[: _CHARS - 1] + "…"
-    tip = f"<title>{escape(label)}</title>" if short != label else ""
-    return f'<text x="{_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(short)}{tip}</text>' if label else ""
+    """The whole name is in the tooltip."""
+    lines = _lines(label) if label else ()
+    top = y + 16 - _LINE * (len(lines) - 1) / 2
+    tip = f"<title>{escape(label)}</title>" if len(lines) > 1 else ""
+    return "".join(
+        f'<text x="{_LEFT - _LABEL_GAP}" y="{top + _LINE * n:g}" text-anchor="end">{escape(line)}{tip}</text>'
+        for n, line in enumerate(lines)
+    )
 
 
 def _whisker(x1: float, x2: float, y: float) -> str:

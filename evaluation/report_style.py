@@ -7,7 +7,8 @@ STYLE = """
   --card: #1a2129; --c0: #6aa5ea; --c1: #f0a54a; --c2: #4cc79f; --c3: #df7db3; --c4: #a99ae0; --c5: #c0c565; } }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; color: var(--ink); background: var(--back);
-  max-width: 1240px; margin: 0 auto; padding: 2rem 1.2rem 4rem; font-variant-numeric: tabular-nums; }
+  max-width: 1240px; margin: 0 auto; padding: 2rem 1.2rem 4rem; font-variant-numeric: tabular-nums;
+  overflow-wrap: anywhere; }
 h1 { font-size: 1.9rem; letter-spacing: -.02em; margin: 0; }
 h2 { font-size: 1.3rem; letter-spacing: -.01em; margin: 2.6rem 0 .1rem; }
 p { margin: .2rem 0 1rem; } .soft { color: var(--soft); fill: var(--soft); font-weight: 400; }
@@ -20,7 +21,7 @@ p { margin: .2rem 0 1rem; } .soft { color: var(--soft); fill: var(--soft); font-
 figure { margin: 0 0 .9rem; break-inside: avoid; padding: .9rem 1rem .6rem; background: var(--card);
   border: 1px solid var(--line); border-radius: 12px; }
 figcaption { font-weight: 600; } svg { width: 100%; height: auto; font-size: 12px; display: block; }
-.keys { min-height: .4rem; font-size: .82rem; } .key { margin-right: 1rem; color: var(--soft); white-space: nowrap; }
+.keys { min-height: .4rem; font-size: .82rem; } .key { margin-right: 1rem; color: var(--soft); display: inline-block; }
 .key::before { content: ""; display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .35em;
   background: var(--tone); }
 svg text { fill: var(--ink); } svg text.tick, svg text.soft, svg tspan.soft { fill: var(--soft); }

@@ -7,12 +7,14 @@ const look = JSON.parse(process.argv[2]);
 const { chromium } = createRequire(look.modules + "/")("playwright-core");
 const browser = await chromium.launch({
     executablePath: look.chromium,
+    timeout: 0, // the caller has a limit of its own: a busy machine is not a broken page
     args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"],
 });
 const page = await browser.newPage({
     viewport: { width: 1180, height: look.height ?? 900 },
     colorScheme: look.dark ? "dark" : "light",
 });
+page.setDefaultTimeout(0);
 const errors = [];
 const requests = [];
 page.on("console", (message) => message.type() === "error" && errors.push(message.text()));

@@ -111,6 +111,7 @@ def test_every_plot_is_drawn(look: Look, dark: bool) -> None:
         made_run("", "qwen-coder-0.5b", ("off", "on")),
         made_run("", "qwen-coder-0.5b", ("on",), budget=800, shift=0.2),
         made_run("llama.cpp", "qwen-coder-0.5b", ("off",), shift=-0.2),
+        made_run(f"adapter WIDE-MODEL-NAME-{'3f2a9c1d' * 8}", "qwen-coder-0.5b", ("off",)),
     ]
     titles = check(look(render(runs, read_benches(RESULTS / "bench.jsonl")), dark=dark))
     for wanted in (*EVERY_PLOT, "against holefill, context off", "Time of one forward"):

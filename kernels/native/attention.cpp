@@ -14,7 +14,9 @@
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int kQueries = 8;  // a task: that many (row, head) pairs of one KV head share its keys in L1
+constexpr int kQueries = 8;       // a task: that many (row, head) pairs of one KV head, side by side in every register
+constexpr int64_t kBlock = 32;    // keys whose values stay in L1 while all columns of the output are summed
+constexpr int64_t kAhead = 1024;  // floats between a key and the one fetched with it
 
 // Sixteen vectors → one vector of their sixteen sums.
 AVX512 inline __m512 sum_lanes(__m512* v) {
@@ -30,93 +32,118 @@ AVX512 inline __m512 sum_lanes(__m512* v) {
   return _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x88), _mm512_shuffle_f32x4(v[0], v[1], 0xdd));
 }
 
-// scores[query][key] of `count` queries against the keys a query may see.
+// scores[key][query] of all eight queries against keys [0, last), two keys at a time: 16 sums fill the registers.
 template <int VECTORS>
-AVX512 void score(const float* q, int count, const float* keys, const int64_t* limits, int64_t total, int64_t width,
-                  float* scores) {
+AVX512 void score(const float* q, const float* keys, int64_t last, float* scores) {
   constexpr int dim = VECTORS * kLanes;
-  const int64_t last = *std::max_element(limits, limits + count);
-  for (int64_t start = 0; start < last; start += kLanes) {
-    for (int query = 0; query < count; ++query) {
-      if (start >= limits[query]) continue;
-      __m512 parts[kLanes];
-      for (int key = 0; key < kLanes; ++key) {
-        const float* row = keys + std::min(start + key, total - 1) * dim;
-        __m512 part = _mm512_mul_ps(_mm512_loadu_ps(q + query * dim), _mm512_loadu_ps(row));
-        for (int i = 1; i < VECTORS; ++i)
-          part = _mm512_fmadd_ps(_mm512_loadu_ps(q + query * dim + i * kLanes), _mm512_loadu_ps(row + i * kLanes), part);
-        parts[key] = part;
+  for (int64_t key = 0; key < last; key += 2) {
+    const float* first = keys + key * dim;
+    const float* second = keys + std::min(key + 1, last - 1) * dim;
+    __m512 parts[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) parts[i] = _mm512_setzero_ps();
+#pragma GCC unroll 1
+    for (int i = 0; i < dim; i += kLanes) {
+      const __m512 a = _mm512_loadu_ps(first + i), b = _mm512_loadu_ps(second + i);
+      _mm_prefetch(first + i + kAhead, _MM_HINT_T0);
+      _mm_prefetch(first + i + dim + kAhead, _MM_HINT_T0);
+#pragma GCC unroll 8
+      for (int query = 0; query < kQueries; ++query) {
+        const __m512 part = _mm512_load_ps(q + query * dim + i);
+        parts[query] = _mm512_fmadd_ps(part, a, parts[query]);
+        parts[kQueries + query] = _mm512_fmadd_ps(part, b, parts[kQueries + query]);
       }
-      _mm512_storeu_ps(scores + query * width + start, sum_lanes(parts));
     }
+    _mm512_storeu_ps(scores + key * kQueries, sum_lanes(parts));
   }
 }
 
-// scores → exp(score − max) over [0, limit).
-AVX512 void exponentiate(float* scores, int64_t limit) {
+// scores → exp(score − max) over keys [0, last), and each query's sum of them, key by key.
+AVX512 __m256 exponentiate(float* scores, int64_t last) {
   const float nothing = -std::numeric_limits<float>::infinity();
-  for (int64_t i = limit; i % kLanes; ++i) scores[i] = nothing;
+  const int64_t end = last * kQueries;
+  if (last % 2) _mm256_storeu_ps(scores + end, _mm256_set1_ps(nothing));
   __m512 peaks = _mm512_set1_ps(nothing);
-  for (int64_t i = 0; i < limit; i += kLanes) peaks = _mm512_max_ps(peaks, _mm512_loadu_ps(scores + i));
-  const __m512 peak = _mm512_set1_ps(_mm512_reduce_max_ps(peaks));
-  for (int64_t i = 0; i < limit; i += kLanes)
-    _mm512_storeu_ps(scores + i, exp_nonpositive(_mm512_sub_ps(_mm512_loadu_ps(scores + i), peak)));
+  for (int64_t i = 0; i < end; i += kLanes) peaks = _mm512_max_ps(peaks, _mm512_loadu_ps(scores + i));
+  const __m512 peak = _mm512_max_ps(peaks, _mm512_shuffle_f32x4(peaks, peaks, 0x4e));
+  __m256 total = _mm256_setzero_ps();
+  for (int64_t i = 0; i < end; i += kLanes) {
+    const __m512 pair = exp_nonpositive(_mm512_sub_ps(_mm512_loadu_ps(scores + i), peak));
+    _mm512_storeu_ps(scores + i, pair);
+    total = _mm256_add_ps(total, _mm512_castps512_ps256(pair));
+    total = _mm256_add_ps(total, _mm512_extractf32x8_ps(pair, 1));
+  }
+  return total;
 }
 
-// Weighted sums of values for QUERIES queries at once; keys outside a query's limit weigh zero.
-template <int VECTORS, int QUERIES>
-AVX512 void weigh(const float* weights, int64_t width, int64_t limit, const float* values, float* const* out) {
-  constexpr int dim = VECTORS * kLanes;
-  __m512 sums[QUERIES][VECTORS];
-  float totals[QUERIES] = {};
-  for (auto& query : sums)
-    for (auto& part : query) part = _mm512_setzero_ps();
-  for (int64_t key = 0; key < limit; ++key) {
-    for (int query = 0; query < QUERIES; ++query) totals[query] += weights[query * width + key];
-    for (int i = 0; i < VECTORS; ++i) {
-      const __m512 value = _mm512_loadu_ps(values + key * dim + i * kLanes);
-      for (int query = 0; query < QUERIES; ++query)
-        sums[query][i] = _mm512_fmadd_ps(_mm512_set1_ps(weights[query * width + key]), value, sums[query][i]);
+// sums[query][i … i + 16 · VECTORS) += weights · values over keys [from, to), key by key.
+template <int VECTORS>
+AVX512 void weigh(const float* weights, const float* values, int64_t from, int64_t to, int64_t dim, float* sums) {
+  __m512 parts[kQueries][VECTORS];
+#pragma GCC unroll 8
+  for (int query = 0; query < kQueries; ++query)
+#pragma GCC unroll 2
+    for (int i = 0; i < VECTORS; ++i) parts[query][i] = _mm512_load_ps(sums + query * dim + i * kLanes);
+  for (int64_t key = from; key < to; ++key) {
+    __m512 value[VECTORS];
+#pragma GCC unroll 2
+    for (int i = 0; i < VECTORS; ++i) value[i] = _mm512_loadu_ps(values + key * dim + i * kLanes);
+#pragma GCC unroll 8
+    for (int query = 0; query < kQueries; ++query) {
+      const __m512 weight = _mm512_set1_ps(weights[key * kQueries + query]);
+#pragma GCC unroll 2
+      for (int i = 0; i < VECTORS; ++i) parts[query][i] = _mm512_fmadd_ps(weight, value[i], parts[query][i]);
     }
   }
-  for (int query = 0; query < QUERIES; ++query)
-    for (int i = 0; i < VECTORS; ++i)
-      _mm512_storeu_ps(out[query] + i * kLanes, _mm512_div_ps(sums[query][i], _mm512_set1_ps(totals[query])));
+#pragma GCC unroll 8
+  for (int query = 0; query < kQueries; ++query)
+#pragma GCC unroll 2
+    for (int i = 0; i < VECTORS; ++i) _mm512_store_ps(sums + query * dim + i * kLanes, parts[query][i]);
+}
+
+// Which of the eight queries do not see key `base + j`: bit by bit.
+int hidden_queries(const Attention& p, const int64_t* rows, int64_t j) {
+  int bits = 0;
+  for (int query = 0; query < kQueries; ++query)
+    bits |= (p.hidden ? p.hidden[rows[query] * p.n + j] != 0 : j > rows[query]) << query;
+  return bits;
 }
 
 template <int VECTORS>
 AVX512 void attend(const Attention& p, int64_t kv_head, int64_t first, int count, std::vector<float>& scores) {
   constexpr int dim = VECTORS * kLanes;
-  constexpr int pair = 2;
   const int64_t group = p.heads / p.kv_heads, base = p.total - p.n;
-  const int64_t width = (p.total + kLanes - 1) / kLanes * kLanes;
-  scores.resize(kQueries * width);
   alignas(64) float q[kQueries * dim];
-  int64_t limits[kQueries], rows[kQueries];
-  float* out[kQueries];
-  for (int query = 0; query < count; ++query) {
-    const int64_t row = (first + query) / group, head = kv_head * group + (first + query) % group;
-    const float* source = p.q + row * p.q_stride + head * dim;
+  alignas(64) float sums[kQueries * dim] = {};
+  alignas(32) float totals[kQueries];
+  int64_t rows[kQueries];
+  for (int query = 0; query < kQueries; ++query) {
+    const int64_t from = first + std::min(query, count - 1);  // fewer than eight: the last one again
+    rows[query] = from / group;
+    const float* source = p.q + rows[query] * p.q_stride + (kv_head * group + from % group) * dim;
     for (int i = 0; i < dim; ++i) q[query * dim + i] = source[i] * p.scale;
-    rows[query] = row;
-    limits[query] = p.hidden ? p.total : base + row + 1;
-    out[query] = p.out + (row * p.heads + head) * dim;
   }
-  score<VECTORS>(q, count, p.keys + kv_head * p.kv_stride, limits, p.total, width, scores.data());
-  for (int query = 0; query < count; ++query) {
-    float* line = scores.data() + query * width;
-    if (p.hidden)
-      for (int64_t j = 0; j < p.n; ++j)
-        if (p.hidden[rows[query] * p.n + j]) line[base + j] = -std::numeric_limits<float>::infinity();
-    exponentiate(line, limits[query]);
-    std::fill(line + std::min(width, (limits[query] + kLanes - 1) / kLanes * kLanes), line + width, 0.0f);
+  const int64_t last = p.hidden ? p.total : base + rows[kQueries - 1] + 1;
+  scores.resize(static_cast<std::size_t>((last + 1) * kQueries));
+  score<VECTORS>(q, p.keys + kv_head * p.kv_stride, last, scores.data());
+  for (int64_t key = p.hidden ? base : base + rows[0]; key < last; ++key) {
+    float* line = scores.data() + key * kQueries;
+    const auto hidden = static_cast<__mmask8>(hidden_queries(p, rows, key - base));
+    _mm256_mask_storeu_ps(line, hidden, _mm256_set1_ps(-std::numeric_limits<float>::infinity()));
   }
+  _mm256_store_ps(totals, exponentiate(scores.data(), last));
   const float* values = p.values + kv_head * p.kv_stride;
-  int query = 0;
-  for (; query + pair <= count; query += pair)
-    weigh<VECTORS, pair>(scores.data() + query * width, width, std::max(limits[query], limits[query + 1]), values,
-                         out + query);
-  if (query < count) weigh<VECTORS, 1>(scores.data() + query * width, width, limits[query], values, out + query);
+  for (int64_t from = 0; from < last; from += kBlock) {
+    const int64_t to = std::min(last, from + kBlock);
+    for (int i = 0; i + 2 * kLanes <= dim; i += 2 * kLanes) weigh<2>(scores.data(), values + i, from, to, dim, sums + i);
+    if constexpr (VECTORS % 2)
+      weigh<1>(scores.data(), values + dim - kLanes, from, to, dim, sums + dim - kLanes);
+  }
+  for (int query = 0; query < count; ++query) {
+    float* out = p.out + (rows[query] * p.heads + kv_head * group + (first + query) % group) * dim;
+    for (int i = 0; i < dim; i += kLanes)
+      _mm512_storeu_ps(out + i, _mm512_div_ps(_mm512_load_ps(sums + query * dim + i), _mm512_set1_ps(totals[query])));
+  }
 }
 
 }  // namespace

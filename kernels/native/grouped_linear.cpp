@@ -7,7 +7,8 @@
 //   codes   GROUP/4 quads of 16 outputs × 4 inputs. 8 bits: 64 bytes a quad. Fewer: the low nibbles of quad j and
 //           quad j + GROUP/8 share a 64-byte line, then one 64-bit mask per quad and further bit.
 // A quad is the operand of one vpdpbusd: 16 outputs, 4 inputs each. The quads of a group are decoded once for up to 16
-// rows and stay in registers.
+// rows and stay in registers. More rows than that take a task's tiles block by block: the rounded rows of a block lie in
+// L1 meanwhile, and the tiles in L2.
 //
 // A row's result does not depend on the number of rows: every row runs the same operations in the same order.
 
@@ -25,6 +26,9 @@
 namespace {
 
 constexpr int64_t kTopTiles = 32;
+constexpr int kChains = 4;                  // rows whose sums grow side by side: one vpdpbusd waits for another's result
+constexpr int64_t kAhead = 8192;            // bytes of weights between those computed and those fetched; LOG.md
+constexpr int64_t kTaskBytes = 256 * 1024;  // of weights, a quarter of an L2
 
 template <int BITS, int GROUP, bool AFFINE>
 struct Format {
@@ -63,6 +67,17 @@ AVX512_VNNI __attribute__((always_inline)) inline __m512i quad_codes(const uint8
   }
 }
 
+// sums[c] += Σ codes · inputs of row `first` + c.
+template <int QUADS, int ROWS>
+AVX512_VNNI __attribute__((always_inline)) inline void add_products(const __m512i* codes, const int8_t* x, int first,
+                                                                    __m512i* sums) {
+#pragma GCC unroll 8
+  for (int j = 0; j < QUADS; ++j)
+#pragma GCC unroll 4
+    for (int c = 0; c < kChains; ++c)
+      if (first + c < ROWS) sums[c] = _mm512_dpbusd_epi32(sums[c], codes[j], broadcast4(x + (j * ROWS + first + c) * 4));
+}
+
 // PASSES 2: activations of 16 bits. The sums of the high codes, shifted, start the sums of the low ones.
 template <int BITS, int GROUP, bool AFFINE, int PASSES, int ROWS>
 AVX512_VNNI void tile_rows_avx512(const Product& p, int64_t tile, int64_t row) {
@@ -77,6 +92,8 @@ AVX512_VNNI void tile_rows_avx512(const Product& p, int64_t tile, int64_t row) {
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; ++r) total[r] = _mm512_setzero_ps();
   for (int64_t g = 0; g < groups; ++g) {
+    if (row == 0)
+      for (int line = 0; line < F::group_bytes; line += 64) _mm_prefetch(group + kAhead + line, _MM_HINT_T0);
     const __m512 scales = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group)));
     const uint8_t* low = group + F::header;
     const uint8_t* planes = low + F::low_bytes;
@@ -85,22 +102,32 @@ AVX512_VNNI void tile_rows_avx512(const Product& p, int64_t tile, int64_t row) {
     __m512i codes[F::quads];
 #pragma GCC unroll 8
     for (int j = 0; j < F::quads; ++j) codes[j] = quad_codes<BITS, GROUP, AFFINE>(low, planes, j);
-#pragma GCC unroll 16
-    for (int r = 0; r < ROWS; ++r) {
-      __m512i sum = AFFINE || PASSES == 2 ? _mm512_setzero_si512() : _mm512_set1_epi32(x_sums[r]);
-#pragma GCC unroll 8
-      for (int j = 0; j < F::quads; ++j) sum = _mm512_dpbusd_epi32(sum, codes[j], broadcast4(high + (j * ROWS + r) * 4));
-      if constexpr (PASSES == 2) {
-        sum = _mm512_slli_epi32(sum, 8);
-        if constexpr (!AFFINE) sum = _mm512_add_epi32(sum, _mm512_set1_epi32(x_sums[r]));
-#pragma GCC unroll 8
-        for (int j = 0; j < F::quads; ++j)
-          sum = _mm512_dpbusd_epi32(sum, codes[j], broadcast4(low_codes + (j * ROWS + r) * 4));
+#pragma GCC unroll 4
+    for (int first = 0; first < ROWS; first += kChains) {
+      __m512i sums[kChains];
+#pragma GCC unroll 4
+      for (int c = 0; c < kChains; ++c) {
+        const bool starts = !AFFINE && PASSES == 1 && first + c < ROWS;
+        sums[c] = starts ? _mm512_set1_epi32(x_sums[first + c]) : _mm512_setzero_si512();
       }
-      const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(x_scales[r]));
-      total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), step, total[r]);
-      if constexpr (AFFINE)
-        total[r] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32(x_sums[r])), mins, total[r]);
+      add_products<F::quads, ROWS>(codes, high, first, sums);
+      if constexpr (PASSES == 2) {
+#pragma GCC unroll 4
+        for (int c = 0; c < kChains; ++c) {
+          sums[c] = _mm512_slli_epi32(sums[c], 8);
+          if (!AFFINE && first + c < ROWS) sums[c] = _mm512_add_epi32(sums[c], _mm512_set1_epi32(x_sums[first + c]));
+        }
+        add_products<F::quads, ROWS>(codes, low_codes, first, sums);
+      }
+#pragma GCC unroll 4
+      for (int c = 0; c < kChains; ++c) {
+        const int r = first + c;
+        if (r >= ROWS) continue;
+        const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(x_scales[r]));
+        total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[c]), step, total[r]);
+        if constexpr (AFFINE)
+          total[r] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32(x_sums[r])), mins, total[r]);
+      }
     }
     group += F::group_bytes;
     high += GROUP * ROWS;
@@ -128,10 +155,12 @@ constexpr std::array<TileRows, kBlockRows> by_rows(std::index_sequence<I...>) {
 }
 
 template <int BITS, int GROUP, bool AFFINE, int PASSES>
-void tile_avx512(const Product& p, int64_t tile) {
+void tiles_avx512(const Product& p, int64_t from, int64_t to) {
   static constexpr auto table = by_rows<BITS, GROUP, AFFINE, PASSES>(std::make_index_sequence<kBlockRows>());
-  for (int64_t row = 0; row < p.n; row += kBlockRows)
-    table[static_cast<std::size_t>(std::min<int64_t>(kBlockRows, p.n - row) - 1)](p, tile, row);
+  for (int64_t row = 0; row < p.n; row += kBlockRows) {
+    const TileRows run = table[static_cast<std::size_t>(std::min<int64_t>(kBlockRows, p.n - row) - 1)];
+    for (int64_t tile = from; tile < to; ++tile) run(p, tile, row);
+  }
 }
 
 // The same arithmetic without AVX512-VNNI: slower, kept so that every x86 machine gets the same format.
@@ -191,13 +220,14 @@ __attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Product& p, in
 }
 
 template <int BITS, int GROUP, bool AFFINE>
-void tile_of(const Product& p, int64_t tile, Isa isa) {
+void tiles_of(const Product& p, int64_t from, int64_t to, Isa isa) {
   if (isa != kAvx512Vnni) {
-    for (int64_t row = 0; row < p.n; ++row) tile_row_avx2<BITS, GROUP, AFFINE>(p, tile, row);
+    for (int64_t tile = from; tile < to; ++tile)
+      for (int64_t row = 0; row < p.n; ++row) tile_row_avx2<BITS, GROUP, AFFINE>(p, tile, row);
   } else if (p.x.low) {
-    tile_avx512<BITS, GROUP, AFFINE, 2>(p, tile);
+    tiles_avx512<BITS, GROUP, AFFINE, 2>(p, from, to);
   } else {
-    tile_avx512<BITS, GROUP, AFFINE, 1>(p, tile);
+    tiles_avx512<BITS, GROUP, AFFINE, 1>(p, from, to);
   }
 }
 
@@ -350,12 +380,19 @@ void quantize(const float* x, int64_t n, int64_t in, int64_t row, int64_t from, 
   }
 }
 
-void run_tile(const Product& p, int64_t tile, Isa isa) {
-  if (p.matrix.affine) return tile_of<4, 32, true>(p, tile, isa);
+int64_t task_tiles(const Product& p, int threads) {
+  if (p.n <= kBlockRows) return 1;
+  const int64_t tiles = p.matrix.tiles(), bytes = kTile * p.in * p.matrix.bits / 8;
+  const int64_t tasks = (tiles * bytes / kTaskBytes / threads + 1) * threads;  // as many for each thread
+  return (tiles + tasks - 1) / tasks;
+}
+
+void run_tiles(const Product& p, int64_t from, int64_t to, Isa isa) {
+  if (p.matrix.affine) return tiles_of<4, 32, true>(p, from, to, isa);
   switch (p.matrix.bits) {
-    case 5: return tile_of<5, 32, false>(p, tile, isa);
-    case 6: return tile_of<6, 16, false>(p, tile, isa);
-    default: return tile_of<8, 32, false>(p, tile, isa);
+    case 5: return tiles_of<5, 32, false>(p, from, to, isa);
+    case 6: return tiles_of<6, 16, false>(p, from, to, isa);
+    default: return tiles_of<8, 32, false>(p, from, to, isa);
   }
 }
 
@@ -371,12 +408,13 @@ int holefill_grouped_linear(const float* x, int64_t n, int64_t in, const uint8_t
   const Product p{{weight, out, bits, group, affine}, {high, low, sums, scales}, bias, y, n, in, y_stride, false};
   const Isa chosen = static_cast<Isa>(isa);
   if (!has_format(p.matrix)) return 1;
+  const int64_t tiles = p.matrix.tiles(), step = task_tiles(p, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < n; ++row) quantize(x + row * in, n, in, row, 0, in, p.matrix, p.x, chosen);
 #pragma omp for schedule(static)
-    for (int64_t tile = 0; tile < p.matrix.tiles(); ++tile) run_tile(p, tile, chosen);
+    for (int64_t tile = 0; tile < tiles; tile += step) run_tiles(p, tile, std::min(tiles, tile + step), chosen);
   }
   return 0;
 }
@@ -396,7 +434,7 @@ int holefill_refine_top(const float* x, int64_t n, int64_t in, const uint8_t* we
     quantize(x + row * in, 1, in, 0, 0, in, matrix, own, chosen);
     int64_t tiles[kTopTiles];
     const int64_t count = top_tiles(p.y, out, chosen, tiles);
-    for (int64_t i = 0; i < count; ++i) run_tile(p, tiles[i], chosen);
+    for (int64_t i = 0; i < count; ++i) run_tiles(p, tiles[i], tiles[i] + 1, chosen);
   }
   return 0;
 }

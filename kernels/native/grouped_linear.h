@@ -42,4 +42,8 @@ bool has_format(const Matrix& matrix);
 void quantize(const float* x, int64_t n, int64_t in, int64_t row, int64_t from, int64_t to, const Matrix& matrix,
               const Activations& out, Isa isa);
 
-void run_tile(const Product& product, int64_t tile, Isa isa);
+// How many neighbouring tiles make one task: a matrix's tiles fall into tasks that share their rows' time in L1.
+int64_t task_tiles(const Product& product, int threads);
+
+// Tiles [from, to).
+void run_tiles(const Product& product, int64_t from, int64_t to, Isa isa);

@@ -4,6 +4,8 @@
 // to int8) runs in its place: as torch operations that glue was a fifth of a one-token step. The rows of a forward do not
 // know of each other: products and attention are row-invariant, the rest works row by row.
 
+#include <omp.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -59,18 +61,23 @@ class Rounded {
 
   // y (+)= linear(x) by the whole team; ends in a barrier.
   void multiply(const Linear& linear, float* y, bool add) const {
-    const int64_t stride = linear.out();
-    int64_t tiles = 0;
-    for (int64_t part = 0; part < linear.count; ++part) tiles += linear.parts[part].tiles();
-#pragma omp for schedule(static)
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      int64_t part = 0, first = 0, local = tile;
-      for (; local >= linear.parts[part].tiles(); ++part) {
-        local -= linear.parts[part].tiles();
-        first += linear.parts[part].out;
-      }
+    Product products[kParts];
+    int64_t steps[kParts], ends[kParts], tasks = 0, first = 0;
+    for (int64_t part = 0; part < linear.count; ++part) {
+      const Matrix& matrix = linear.parts[part];
       const float* bias = linear.bias ? linear.bias + first : nullptr;
-      run_tile({linear.parts[part], of(linear, part), bias, y + first, n_, linear.in, stride, add}, local, kAvx512Vnni);
+      products[part] = {matrix, of(linear, part), bias, y + first, n_, linear.in, linear.out(), add};
+      steps[part] = task_tiles(products[part], omp_get_num_threads());
+      ends[part] = tasks += (matrix.tiles() + steps[part] - 1) / steps[part];
+      first += matrix.out;
+    }
+#pragma omp for schedule(static)
+    for (int64_t task = 0; task < tasks; ++task) {
+      int64_t part = 0;
+      while (task >= ends[part]) ++part;
+      const int64_t from = (task - (part ? ends[part - 1] : 0)) * steps[part];
+      const int64_t to = std::min(linear.parts[part].tiles(), from + steps[part]);
+      run_tiles(products[part], from, to, kAvx512Vnni);
     }
   }
 
@@ -211,13 +218,17 @@ class Forward {
   }
 
   void activate(const Linear& next, const LowRank& more) const {
-    const int64_t segments = (inner_ + kSegment - 1) / kSegment;
+    // The rows of a block share lines of rounded inputs: a task writes those lines while they are in L1.
+    const int64_t segments = (inner_ + kSegment - 1) / kSegment, blocks = (call_.n + kBlockRows - 1) / kBlockRows;
 #pragma omp for schedule(static)
-    for (int64_t task = 0; task < call_.n * segments; ++task) {
-      const int64_t row = task / segments, from = task % segments * kSegment, to = std::min(inner_, from + kSegment);
-      float* gate = both_.get() + row * 2 * inner_;
-      swiglu(gate + from, gate + inner_ + from, to - from);
-      round(next, more, gate, row, from, to);
+    for (int64_t task = 0; task < blocks * segments; ++task) {
+      const int64_t block = task / segments * kBlockRows, from = task % segments * kSegment;
+      const int64_t to = std::min(inner_, from + kSegment);
+      for (int64_t row = block; row < std::min<int64_t>(call_.n, block + kBlockRows); ++row) {
+        float* gate = both_.get() + row * 2 * inner_;
+        swiglu(gate + from, gate + inner_ + from, to - from);
+        round(next, more, gate, row, from, to);
+      }
     }
   }
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from holefill.context.items import CharOffset, Cursor, Pack
+from holefill.context.items import Cursor, Pack
 from holefill.context.prompt import Prompt, PromptLimits, build_prompt, choose_format
 from holefill.context.provider import Deadline, Tokenizer
 from holefill.context.syntax.languages import line_comment
@@ -25,6 +25,8 @@ from holefill.lsp_server.completion import (
     Reason,
     Receipt,
     Trigger,
+    accepted,
+    with_selection,
 )
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
@@ -34,7 +36,16 @@ from holefill.lsp_server.stopping import stop_spec
 from holefill.model.cancel import CancelToken
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.errors import EngineError
-from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, HealingBackend, Timing
+from holefill.model.request import (
+    Backend,
+    Candidate,
+    Chunk,
+    FinishReason,
+    GenerateRequest,
+    HealingBackend,
+    Timing,
+    WarmingBackend,
+)
 
 Gather = Callable[[Cursor, int, Deadline], Pack]
 """Cursor, budget in tokens, deadline → what the repository says about this place."""
@@ -121,7 +132,7 @@ class Completer:
         refused = refusal(request.cursor)
         if refused is not None:
             return Completion("", refused)
-        cursor, forced = _with_selection(request)
+        cursor, forced = with_selection(request)
         key = self._key(cursor)
         completion = self._from_cache(request, cursor, key) or self._from_engine(request, cursor, key, cancel)
         return self._finished(completion, request, forced)
@@ -131,9 +142,20 @@ class Completer:
         refused = refusal(request.cursor)
         if refused is not None:
             return Completion("", refused)
-        cursor, forced = _with_selection(request)
+        cursor, forced = with_selection(request)
         completion = self._from_cache(request, cursor, self._key(cursor))
         return None if completion is None else self._finished(completion, request, forced)
+
+    def prefetch(self, request: CompletionRequest, completion: Completion | None, cancel: CancelToken) -> None:
+        """For idle time: our own engine on this machine computes the prompt of the place where taking ``completion``
+        leads, or of the request's own. Raises ``EngineError``."""
+        cursor = request.cursor if completion is None else accepted(request.cursor, completion)
+        if not (isinstance(self.backend, WarmingBackend) and self.backend.warms) or refusal(cursor) is not None:
+            return
+        pack = Pack() if completion is None else completion.receipt.pack
+        if completion is None and self.options.context_tokens > 0:
+            pack = self._pack(cursor, request.trigger)
+        self.backend.warm(self._prompt(cursor, pack, self._typed(cursor)).ids, cancel)
 
     def forget(self) -> None:
         """Drop every cached answer: files other than the current one changed under a context-aware prompt."""
@@ -354,19 +376,6 @@ def _alternatives(candidates: Sequence[Candidate], cursor: Cursor, text: str) ->
     place = Place(cursor.prefix, cursor.suffix, cursor.language)
     shown = [postprocess(candidate.text, place)[0] for candidate in candidates[1:]]
     return tuple(dict.fromkeys(other for other in shown if other and other != text))
-
-
-def _with_selection(request: CompletionRequest) -> tuple[Cursor, str]:
-    """The cursor as if the entry highlighted in the suggest widget were accepted, and what of it is not typed yet."""
-    cursor, selected = request.cursor, request.selected_text
-    if not selected:
-        return cursor, ""
-    for length in range(min(len(selected), len(cursor.prefix)), -1, -1):
-        if cursor.prefix.endswith(selected[:length]):
-            rest = selected[length:]
-            text = cursor.prefix + rest + cursor.suffix
-            return replace(cursor, text=text, offset=CharOffset(cursor.offset + len(rest))), rest
-    return cursor, ""
 
 
 def _quotable(pack: Pack) -> Iterator[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from holefill.context.items import Cursor, Pack
+from holefill.context.items import CharOffset, Cursor, Pack
 from holefill.lsp_server.judge import Judged
 from holefill.model.request import Candidate, FinishReason, Sampling, Shape, Timing
 
@@ -134,3 +134,23 @@ class Completion:
     replace_after: int = 0
     imports: tuple[str, ...] = ()
     """Import statements that ``text`` needs and the file lacks."""
+
+
+def accepted(cursor: Cursor, completion: Completion) -> Cursor:
+    """Where the user is who takes ``completion`` at ``cursor``."""
+    before = cursor.prefix + completion.text
+    text = before + cursor.suffix[completion.replace_after :]
+    return replace(cursor, text=text, offset=CharOffset(len(before)))
+
+
+def with_selection(request: CompletionRequest) -> tuple[Cursor, str]:
+    """The cursor as if the entry highlighted in the suggest widget were accepted, and what of it is not typed yet."""
+    cursor, selected = request.cursor, request.selected_text
+    if not selected:
+        return cursor, ""
+    for length in range(min(len(selected), len(cursor.prefix)), -1, -1):
+        if cursor.prefix.endswith(selected[:length]):
+            rest = selected[length:]
+            text = cursor.prefix + rest + cursor.suffix
+            return replace(cursor, text=text, offset=CharOffset(cursor.offset + len(rest))), rest
+    return cursor, ""

@@ -99,6 +99,11 @@ class EngineLink:
     def recall(self, request: CompletionRequest) -> Completion | None:
         return None if self._completer is None else self._completer.recall(request)
 
+    def prefetch(self, request: CompletionRequest, completion: Completion | None, cancel: CancelToken) -> None:
+        """Idle work of an engine that is ready; starts none. Raises ``EngineError``."""
+        if self._completer is not None:
+            self._completer.prefetch(request, completion, cancel)
+
     def forget(self) -> None:
         """Files changed that answers may depend on."""
         if self._completer is not None:

@@ -19,11 +19,20 @@ from holefill.lsp_server.chat_lsp import ChatLsp
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import Completion, CompletionRequest, Reason, Trigger
 from holefill.lsp_server.config import Parsed, Settings
-from holefill.lsp_server.engine_link import EngineLink, Progress, Status
-from holefill.lsp_server.features import accepted, completion, documents, explain, inline_completion, typed_holes
+from holefill.lsp_server.engine_link import EngineLink, Progress, State, Status
+from holefill.lsp_server.features import (
+    accepted,
+    completion,
+    cursor,
+    documents,
+    explain,
+    inline_completion,
+    typed_holes,
+)
 from holefill.lsp_server.features import status as status_feature
 from holefill.lsp_server.features.index_progress import IndexProgress
 from holefill.lsp_server.indexes import Indexes
+from holefill.lsp_server.prefetch import Prefetcher
 from holefill.lsp_server.repository_link import RepositoryLink
 from holefill.lsp_server.scheduling import Patience, Scheduler
 from holefill.lsp_server.session import Session
@@ -56,7 +65,8 @@ class HolefillServer(LanguageServer):
         self.indexes = Indexes(cache_dir, IndexProgress(self, self._on_loop), self.repositories.changed)
         self.chat = ChatLsp(self.indexes.of)
         self.engine = EngineLink(self._connect, self._fetch, self._tell)
-        for feature in (documents, inline_completion, accepted, explain, status_feature, typed_holes):
+        self.prefetcher = Prefetcher(self.engine.prefetch)
+        for feature in (documents, inline_completion, accepted, explain, status_feature, typed_holes, cursor):
             feature.register(self)
 
     def initialize(self, params: types.InitializeParams, parsed: Parsed) -> None:
@@ -87,20 +97,21 @@ class HolefillServer(LanguageServer):
 
     async def suggest(self, uri: str, request: CompletionRequest) -> Completion:
         """The one way from a handler to the completer."""
+        self.prefetcher.cancel()
         settings = self.session.settings
         if not settings.enabled(request.cursor.language):
             return self._keep(Completion("", Reason.DISABLED))
         known = self.engine.recall(request)
         if known is not None:
             self.scheduler.cancel(uri)
-            return self._keep(known)
+            return self._shown(request, known)
         invoked = request.trigger is Trigger.INVOKED
         patience = Patience(
             debounce_ms=0.0 if invoked else settings.debounce_ms,
             reply_ms=INVOKED_REPLY_MS if invoked else (request.due_ms or settings.deadline_ms) + REPLY_SLACK_MS,
         )
         done = await self.scheduler.run(uri, lambda cancel: self.engine.complete(request, cancel), patience)
-        return self._keep(done or Completion("", Reason.DEADLINE))
+        return self._shown(request, done or Completion("", Reason.DEADLINE))
 
     def request_at(
         self, uri: str, position: types.Position, trigger: Trigger, selected: str | None = None
@@ -114,11 +125,16 @@ class HolefillServer(LanguageServer):
 
     def stop(self) -> None:
         self.scheduler.cancel_all()
+        self.prefetcher.stop()
         self.indexes.stop()
         self.repositories.stop()
         self.chat.close()
         self.engine.close()
         self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _shown(self, request: CompletionRequest, completion: Completion) -> Completion:
+        self.prefetcher.shown(request, completion)
+        return self._keep(completion)
 
     def _keep(self, completion: Completion) -> Completion:
         self.last = completion
@@ -134,6 +150,8 @@ class HolefillServer(LanguageServer):
 
     def _tell(self, status: Status) -> None:
         self._on_loop(lambda: status_feature.show(self, status))
+        if status.state is State.READY:
+            self.prefetcher.connected()
 
     def _on_loop(self, call: Any) -> None:
         loop = self._loop

@@ -75,10 +75,13 @@ class Session:
         if document is None:
             return Cursor(path_of(uri), "", NOWHERE, "text")
         offset = offset_at(document.text, position, self.encoding)
+        return self.cursor_at(document, NOWHERE if offset is None else offset)
+
+    def cursor_at(self, document: Document, offset: int) -> Cursor:
         return Cursor(
             path=document.path,
             text=document.text,
-            offset=NOWHERE if offset is None else offset,
+            offset=CharOffset(offset),
             language=document.language,
             root=self.root_of(document.path),
             version=document.version,

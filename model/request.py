@@ -5,7 +5,7 @@ Imports no torch: the language server speaks these types to an engine in another
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -144,6 +144,20 @@ class HealingBackend(Protocol):
 
     @property
     def heals(self) -> bool: ...
+
+
+@runtime_checkable
+class WarmingBackend(Protocol):
+    """Our own engine on this machine: in idle time it computes rows of a prompt that is likely to be asked for."""
+
+    @property
+    def warms(self) -> bool:
+        """False where text that nobody asked about would leave the machine."""
+        ...
+
+    def warm(self, prompt_ids: Sequence[int], cancel: CancelToken | None = None) -> Timing:
+        """Background work: any request interrupts it within one step. Raises ``model.errors.EngineError``."""
+        ...
 
 
 class Backend(Protocol):

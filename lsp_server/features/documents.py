@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from holefill.lsp_server.completion import Trigger
 from holefill.lsp_server.config import parse_settings
 from holefill.lsp_server.convert import path_of
+from holefill.lsp_server.prefetch import opened_at
 
 if TYPE_CHECKING:
     from holefill.lsp_server.server import HolefillServer
@@ -31,9 +33,12 @@ def register(server: HolefillServer) -> None:
         server.indexes.edited(document.path, document.text)
         if session.settings.enabled(document.language):
             server.engine.warm_up()
+            cursor = session.cursor_at(document, opened_at(document.text))
+            server.prefetcher.rests(server.request_for(cursor, Trigger.AUTOMATIC))
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
+        server.prefetcher.cancel()
         document = session.change(params)
         if document is not None:
             server.indexes.edited(document.path, document.text)

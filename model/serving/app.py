@@ -233,7 +233,7 @@ class _Answering(Response):
             chunk = stops.filter(raw)
             if stops.hit:
                 cancel.cancel()
-            if chunk.finish is not None and chunk.timing is not None:
+            if chunk.finish is not None and chunk.timing is not None and not self._generate.background:
                 self._state.metrics.record(chunk.finish, chunk.timing)
             yield chunk
 

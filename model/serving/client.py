@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,19 @@ class HttpBackend:
             return self._is_own() and self._health is not None and self._health.protocol >= HEALING_PROTOCOL
         except UnreachableError:
             return False
+
+    @property
+    def warms(self) -> bool:
+        return self.takes_repositories
+
+    def warm(self, prompt_ids: Sequence[int], cancel: CancelToken | None = None) -> Timing:
+        """An ordinary request of no tokens, marked as background work. Sent to our own engine on this machine only."""
+        request = GenerateRequest(tuple(prompt_ids), max_tokens=0, background=True)
+        timing: Timing | None = None
+        if self.warms:
+            for chunk in self.generate(request, cancel or CancelToken()):
+                timing = chunk.timing or timing
+        return timing or Timing()
 
     @property
     def takes_repositories(self) -> bool:

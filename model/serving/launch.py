@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
-from holefill.model.request import Chunk, GenerateRequest
+from holefill.model.request import Chunk, GenerateRequest, Timing
 from holefill.model.serving.client import Health, HttpBackend, UnreachableError
 
 POLL_S = 0.05
@@ -93,6 +93,14 @@ class LocalEngine:
     @property
     def heals(self) -> bool:
         return self._backend.heals
+
+    @property
+    def warms(self) -> bool:
+        return self._backend.warms
+
+    def warm(self, prompt_ids: Sequence[int], cancel: CancelToken | None = None) -> Timing:
+        """Starts no engine: the next request does."""
+        return self._backend.warm(prompt_ids, cancel)
 
     @property
     def takes_repositories(self) -> bool:

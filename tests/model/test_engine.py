@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,12 +95,17 @@ def test_cancel_stops_within_one_step(byte_tokenizer: Tokenizer, scripted: Calla
     assert chunks[-1].finish is FinishReason.CANCELLED
 
 
-def test_deadline_keeps_the_text_so_far(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
-    target = scripted(40, "a" * 100)
-    target.seconds = 0.02
+def test_deadline_keeps_the_text_so_far(
+    byte_tokenizer: Tokenizer, scripted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 ms a forward: five for the prompt, then as many tokens as 200 ms leave."""
+    target = scripted(40, "x" * 50)
+    clock = SimpleNamespace(monotonic=lambda: 0.020 * len(target.forwards))
+    monkeypatch.setattr("holefill.model.engine.time", clock)
+    monkeypatch.setattr("holefill.model.job.time", clock)
     chunks = collect(Engine(target, byte_tokenizer, SMALL), GenerateRequest(PROMPT, deadline_ms=200, max_tokens=90))
     assert chunks[-1].finish is FinishReason.DEADLINE
-    assert 0 < len(text_of(chunks)) < 10
+    assert text_of(chunks) == "x" * 6
 
 
 def test_interactive_interrupts_background(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
@@ -122,11 +128,48 @@ def test_interactive_interrupts_background(byte_tokenizer: Tokenizer, scripted: 
     thread.join()
     assert order == ["interactive", "background"]
     assert chunks[-1].timing is not None
-    assert chunks[-1].timing.queue_ms < 100
     assert sum(target.forwards) <= 399 + 3 + 2, "the background prefill kept its rows"
     target.forwards.clear()
     assert text_of(collect(engine, GenerateRequest(long))) == "ab"
     assert target.forwards[0] == 1
+
+
+def test_background_work_gives_way_before_its_next_step(
+    byte_tokenizer: Tokenizer, scripted: Callable[..., Any]
+) -> None:
+    """A request that comes during a background forward is the very next to compute."""
+    target = scripted(3, "ab")
+    engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=64, background_chunk=16, max_context=1000))
+    begun, waits = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        if target.forwards == [16]:  # in the second background forward
+            begun.set()
+            assert waits.wait(20)
+
+    target.before_forward = hold
+    thread = threading.Thread(target=engine.warm, args=(tuple(i % 250 for i in range(100)),))
+    thread.start()
+    assert begun.wait(20)
+    asked = threading.Thread(target=collect, args=(engine, GenerateRequest((1, 2, 3), max_tokens=2)))
+    asked.start()
+    while not engine._turns.interactive_waiting():
+        time.sleep(0.001)
+    waits.set()
+    asked.join(20)
+    thread.join(20)
+    assert target.forwards == [16, 16, 3, 1, 16, 16, 16, 16, 3]
+
+
+def test_cancelled_background_work_keeps_what_it_has(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+    target = scripted(100, "ab")
+    engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=64, background_chunk=16, max_context=1000))
+    cancel, prompt = CancelToken(), tuple(i % 250 for i in range(100))
+    target.before_forward = lambda: cancel.cancel() if target.forwards == [16] else None
+    assert engine.warm(prompt, cancel).prompt_tokens == 100
+    assert target.forwards == [16, 16]
+    assert engine.warm(prompt).cached_tokens == 32
+    assert collect(engine, GenerateRequest(prompt))[-1].timing.cached_tokens == 99  # type: ignore[union-attr]
 
 
 def test_a_cancelled_request_leaves_the_queue(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:

@@ -63,6 +63,10 @@ class Running:
         with self.client() as client:
             return client.post("/v1/completions", json={"prompt": list(PROMPT), **body}, timeout=10)
 
+    def metrics(self) -> str:
+        with self.client() as client:
+            return client.get("/metrics", timeout=10).text
+
     def events(self, **body: Any) -> list[dict[str, Any]]:
         lines = self.post(stream=True, **body).text.split("\n\n")
         assert lines[-2:] == ["data: [DONE]", ""]
@@ -115,6 +119,24 @@ def text_of(backend: Any, request: GenerateRequest) -> str:
 
 
 # The API
+
+
+def test_work_ahead_over_http_keeps_rows_teaches_drafts_and_is_no_request(running: Running) -> None:
+    learned: list[int] = []
+    running.speculator.learn = lambda ids, logits: learned.extend(ids)  # type: ignore[method-assign]
+    backend = HttpBackend(uds=running.uds)
+    assert backend.warms
+    assert backend.warm(PROMPT).prompt_tokens == 40
+    assert learned == list(PROMPT[:-1])
+    *_, last = backend.generate(GenerateRequest(PROMPT, max_tokens=1), CancelToken())
+    assert last.timing is not None
+    assert last.timing.cached_tokens == 39
+    assert "holefill_prompt_tokens_total 40" in running.metrics()
+    elsewhere = HttpBackend(f"http://127.0.0.1:{running.port}", token=TOKEN)
+    elsewhere._local = False
+    assert not elsewhere.warms
+    elsewhere.warm(PROMPT[::-1])
+    assert len(learned) == 39
 
 
 def test_a_whole_answer(running: Running) -> None:

@@ -20,6 +20,7 @@ from holefill.context.providers import PROVIDERS, Sources, providers
 from holefill.context.types.registry import HolesRegistry
 from holefill.evaluation.cases import Case, DataError
 from holefill.evaluation.metrics.identifiers import identifiers
+from holefill.evaluation.ring import RingProvider
 
 _MAX_GOLD_LINES = 30
 
@@ -44,6 +45,7 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "all": Arm(tuple(PROVIDERS)),
         "bm25": Arm(("similar",)),
         "continue": Arm(("imports", "recent_edits")),
+        "ring": Arm((RingProvider.name,)),
         "gold": Arm(definitions=Definitions.GOLD),
         "wrong": Arm(definitions=Definitions.WRONG),
         "signature": Arm(("typed_hole",), "signature"),
@@ -54,7 +56,8 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         **{f"without-{name}": Arm(tuple(one for one in PROVIDERS if one != name)) for name in PROVIDERS},
     }
 )
-"""``continue`` is that editor's choice: import definitions and recent edits. A provider's name: it alone."""
+"""``continue`` and ``ring`` are those editors' choices: import definitions and recent edits; llama.vscode's chunks.
+A provider's name: it alone."""
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "both": ("off", "on"),
@@ -93,7 +96,8 @@ class Repositories:
             return Gatherer([DefinitionsProvider(index, names)], tokenizer)
         known = self._providers.get(index)
         if known is None:
-            known = self._providers[index] = providers(Sources(index, self._holes.of(index)))
+            own = providers(Sources(index, self._holes.of(index)))
+            known = self._providers[index] = (*own, RingProvider(index))
         chosen = [provider for provider in known if provider.name in arm.providers]
         for provider in chosen:
             if isinstance(provider, Preparing):

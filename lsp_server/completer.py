@@ -225,7 +225,9 @@ class Completer:
             text, reason = "", Reason.CANCELLED
         elif not text and draft.finish is FinishReason.DEADLINE:
             reason = Reason.DEADLINE
-        others = _alternatives(draft.candidates, cursor, text) if reason is Reason.MODEL else ()
+        shown = _shown(draft.candidates[1:], Place(cursor.prefix, cursor.suffix, cursor.language), asked.max_tokens)
+        others = tuple(dict.fromkeys(other for other in shown if other and other != text))
+        others = others if reason is Reason.MODEL else ()
         imports: tuple[str, ...] = ()
         if reason is Reason.MODEL and judge is not None:
             judged = self._judged(judge, cursor, prompt, draft, text, asked, cancel, due)
@@ -255,7 +257,8 @@ class Completer:
         left = self.options.judge_ms if due is None else (due - time.perf_counter()) * 1000
         deadline = Deadline.after_ms(max(0.0, min(left, self.options.judge_ms)))
         options = [Option(text, draft.mean_logprob() or 0.0, draft.text)]
-        options += [Option(postprocess(c.text, place)[0], c.mean_logprob, c.text) for c in draft.candidates[1:]]
+        shown = _shown(draft.candidates[1:], place, asked.max_tokens)
+        options += [Option(said, c.mean_logprob, c.text) for said, c in zip(shown, draft.candidates[1:], strict=True)]
 
         def rewrite(wanted: Rewrite) -> Option | None:
             prefix, kept = cursor.prefix + wanted.kept, self._tokenizer.encode(wanted.kept)
@@ -275,8 +278,8 @@ class Completer:
             except EngineError:
                 return None
             raw = wanted.kept + again.text
-            shown, reason = postprocess(raw, replace(place, truncated=again.finish in _TRUNCATED))
-            return Option(shown, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None
+            said, reason = postprocess(raw, replace(place, truncated=again.finish in _TRUNCATED))
+            return Option(said, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None
 
         return judge.pick(cursor, [option for option in options if option.text], rewrite, deadline)
 
@@ -371,11 +374,10 @@ class Completer:
         return replace(completion, text=forced + completion.text, alternatives=others)
 
 
-def _alternatives(candidates: Sequence[Candidate], cursor: Cursor, text: str) -> tuple[str, ...]:
-    """What each of the others would add at the cursor; none twice."""
-    place = Place(cursor.prefix, cursor.suffix, cursor.language)
-    shown = [postprocess(candidate.text, place)[0] for candidate in candidates[1:]]
-    return tuple(dict.fromkeys(other for other in shown if other and other != text))
+def _shown(candidates: Sequence[Candidate], place: Place, max_tokens: int) -> list[str]:
+    """What each would add there; one that has all the tokens it may have was cut off."""
+    cut_off = replace(place, truncated=True)
+    return [postprocess(c.text, cut_off if len(c.token_ids) >= max_tokens else place)[0] for c in candidates]
 
 
 def _quotable(pack: Pack) -> Iterator[str]:

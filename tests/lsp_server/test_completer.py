@@ -221,6 +221,14 @@ def test_a_half_typed_word_is_left_out_where_the_engine_heals(marked: str, heals
     assert request.prompt_text.startswith(shown)
 
 
+def test_an_alternative_that_was_cut_off_ends_where_the_file_closes() -> None:
+    engine = ScriptedEngine("value")
+    cut, whole = Candidate("f(a, b", -1.0, (1,) * 8), Candidate("g(a, b", -1.0, (1,) * 7)
+    engine.candidates = (Candidate("value", -1.0, (1,)), cut, whole)
+    request = CompletionRequest(cursor("x = |\n"), Trigger.INVOKED, alternatives=2)
+    assert make(engine, max_new_tokens=8).complete(request, CancelToken()).alternatives == ("f", "g(a, b")
+
+
 def test_alternatives_come_when_asked_for_and_serve_the_next_keys() -> None:
     engine = ScriptedEngine("value)")
     engine.candidates = tuple(Candidate(text, -1.0, (1,)) for text in ("value)", "other + 1)", "value", "last)"))

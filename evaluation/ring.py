@@ -1,8 +1,8 @@
 """llama.vscode's context, to compare with: a ring of chunks from where the user has been, without regard to the hole.
 
 There it is fed by opened and saved files, copied text and cursor jumps, takes random places of them, and forgets a
-chunk that a new one repeats. A benchmark case has no session, so one is made up: the files that this file imports and its
-neighbours in the folder were visited in random order, drawn by the place of the hole, the file itself last.
+chunk that a new one repeats. A benchmark case has no session, so one is made up: the files that this file imports and
+its neighbours in the folder were visited in random order, drawn by the place of the hole, the file itself last.
 """
 
 from __future__ import annotations

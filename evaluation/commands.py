@@ -64,6 +64,14 @@ class RunOptions:
     no_adapter: bool = False
     cross_file: bool = False
     no_stop_rule: bool = False
+    heal: bool = False
+
+    @property
+    def note(self) -> str:
+        """What of the product is not as it comes."""
+        unusual = ["without the product's stop rule"] if self.no_stop_rule else []
+        unusual += ["half-typed words left out of the prompt"] if self.heal else []
+        return ", ".join(unusual)
 
     @property
     def served(self) -> Path | None:
@@ -101,6 +109,8 @@ def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -
         suite = replace(suite, prompt=replace(suite.prompt, context_tokens=options.context_tokens))
     if options.no_stop_rule:
         suite = replace(suite, prompt=replace(suite.prompt, stop_rule=False))
+    if options.heal:
+        suite = replace(suite, prompt=replace(suite.prompt, heal=True))
     wanted = [case for case in case_set.cases if case.cross_file or not options.cross_file]
     cases = sample(wanted, options.limit, options.seed)
     if not cases:
@@ -207,7 +217,7 @@ def _header(suite: Suite, options: RunOptions, system: System, data: str) -> Run
         data=data,
         engine=options.engine_label,
         context_tokens=options.context_tokens,
-        note="without the product's stop rule" if options.no_stop_rule else "",
+        note=options.note,
     )
 
 
@@ -219,6 +229,7 @@ def _output(suite: Suite, options: RunOptions) -> Path:
     parts += ["cross_file"] if options.cross_file else []
     parts += [] if options.limit is None else [f"n{options.limit}"]
     parts += ["no-stop-rule"] if options.no_stop_rule else []
+    parts += ["heal"] if options.heal else []
     parts += [] if options.fit is None else [f"fit-{options.fit}"]
     parts += [] if not options.engine_label else [_NOT_IN_NAMES.sub("_", options.engine_label)]
     return folder / f"{'-'.join(parts)}.jsonl"
@@ -265,6 +276,7 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
         click.option(
             "--no-stop-rule", is_flag=True, help="Only the model's own stop and the token limit end an answer."
         ),
+        click.option("--heal", is_flag=True, help="Leave half-typed words out of the prompt (token healing)."),
         click.option("--token-ranks", is_flag=True, help="MRR@10 by class of token too (twice the work; own engine)."),
         click.option("--engine-url", help="An engine or OpenAI-compatible server; --model then names its tokenizer."),
         click.option(

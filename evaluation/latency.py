@@ -32,23 +32,33 @@ class Key:
 
 
 def replay_keys(
-    system: System, cases: Sequence[Case], keys_per_case: int, options: CompleterOptions | None = None
+    system: System,
+    cases: Sequence[Case],
+    keys_per_case: int,
+    options: CompleterOptions | None = None,
+    *,
+    idle: bool = False,
 ) -> Iterator[Key]:
+    """``idle``: between keys there is time to compute ahead, as the server does when the user pauses."""
     options = options or CompleterOptions()
     for case in cases:
         completer = Completer(system.backend, system.tokenizer, options)
         for number in range(min(keys_per_case, len(case.target)) + 1):
-            yield _press(completer, case, number)
+            yield _press(completer, case, number, idle=idle)
 
 
-def _press(completer: Completer, case: Case, number: int) -> Key:
+def _press(completer: Completer, case: Case, number: int, *, idle: bool) -> Key:
     request = request_for(replace(case, prefix=case.prefix + case.target[:number]), None)
     cursor = replace(request.cursor, offset=CharOffset(len(case.prefix) + number), version=number)
     # Beyond the window an answer is lost: it ends there with what it has, as in the server.
     pressed = replace(request, cursor=cursor, trigger=Trigger.AUTOMATIC, due_ms=EDITOR_WINDOW_MS * 0.8)
+    if idle and number == 0:  # the cursor came to rest there
+        completer.prefetch(pressed, None, CancelToken())
     began = time.perf_counter()
     completion = completer.complete(pressed, CancelToken())
     ms = (time.perf_counter() - began) * 1000
+    if idle and completion.text:
+        completer.prefetch(pressed, completion, CancelToken())
     timing = completion.receipt.timing
     asked = completion.reason not in (Reason.TYPE_THROUGH, Reason.CACHE)
     prefilled = timing.prompt_tokens - timing.cached_tokens if asked else 0

@@ -128,9 +128,9 @@ def _ask(case_set: CaseSet, options: RunOptions, data: str) -> None:
 @click.option("--data", type=_DATA, required=True, help="Folder with replay sets.")
 @click.option("--repos", default="", metavar="NAME,…", help="Only these repositories.")
 @click.option("--keys", default=20, show_default=True, type=click.IntRange(min=1), help="Keystrokes per case.")
-@click.option("--heal", is_flag=True, help="Leave half-typed words out of the prompt (token healing).")
+@click.option("--idle", is_flag=True, help="Between keys there is time to compute the likely next prompt ahead.")
 @run_options(load_suites()["replay"])
-def latency(data: Path, repos: str, keys: int, heal: bool, **given: object) -> None:
+def latency(data: Path, repos: str, keys: int, idle: bool, **given: object) -> None:
     """Replay keystrokes: p50 and p95, share answered within the editor's window, tokens prefilled per key."""
     options = RunOptions(**given)  # type: ignore[arg-type]
     case_set = LOADERS["replay"](data, tuple(name for name in repos.split(",") if name), options.seed)
@@ -144,7 +144,7 @@ def latency(data: Path, repos: str, keys: int, heal: bool, **given: object) -> N
     total = sum(min(keys, len(case.target)) + 1 for case in cases)
     try:
         with progress_bar() as bar:
-            replayed = replay_keys(system, cases, keys, CompleterOptions(heal=heal))
+            replayed = replay_keys(system, cases, keys, CompleterOptions(heal=options.heal), idle=idle)
             pressed.extend(bar.track(replayed, total=total, description="keystrokes"))
         cancelled = cancel_json(cancel_delays(system, cases))
     except KeyboardInterrupt:

@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from holefill.model.cancel import CancelToken
-from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, StopSpec, Timing
+from holefill.model.request import (
+    Backend,
+    Candidate,
+    Chunk,
+    FinishReason,
+    GenerateRequest,
+    HealingBackend,
+    StopSpec,
+    Timing,
+)
 from holefill.model.stops import StopRule, StopState
 
 
@@ -81,6 +90,10 @@ class RecordingBackend:
     @property
     def model_name(self) -> str:
         return self._inner.model_name
+
+    @property
+    def heals(self) -> bool:
+        return isinstance(self._inner, HealingBackend) and self._inner.heals
 
     def close(self) -> None:
         self._inner.close()

@@ -135,6 +135,7 @@ def completer_for(
         gather_ms=_PATIENCE_MS,
         fit=system.fitting.fit or Fit.OFF,
         judge_ms=_PATIENCE_MS,
+        heal=policy.heal,
     )
     judge = system.fitting.judge(index)
     chunks = _published(case, context, index)

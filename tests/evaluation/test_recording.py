@@ -112,3 +112,10 @@ def test_other_answers_are_generated_under_the_products_rule() -> None:
     assert backend.whole("y") == "y"  # not the text of the first
     (alone,) = backend.generate(REQUEST, CancelToken())
     assert alone.candidates == ()
+
+
+def test_an_engine_that_heals_heals_recorded_too() -> None:
+    engine = Says("x")
+    assert not RecordingBackend(engine, lambda text: True).heals
+    engine.heals = True  # type: ignore[attr-defined]
+    assert RecordingBackend(engine, lambda text: True).heals

@@ -77,6 +77,9 @@ def data(
 @click.option(
     "--minutes", type=click.FloatRange(min=0.01), help="Instead of --steps: as many as fit, by a short trial."
 )
+@click.option(
+    "--start", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Adapter to go on from, of that rank."
+)
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1), help="Examples a step.")
 @click.option("--rank", default=16, show_default=True, type=click.IntRange(min=1), help="Size of the adapter.")
 @click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
@@ -90,6 +93,7 @@ def run(
     model: str,
     steps: int | None,
     minutes: float | None,
+    start: Path | None,
     batch: int,
     rank: int,
     rate: float,
@@ -125,6 +129,7 @@ def run(
             data=_hash(folder / MANIFEST),
             commit=commit_name(),
             device=device,
+            start=start,
         )
         result = fit(plan, texts, list(read_texts(folder / HELD_OUT)), show_step)
     except ModelError as error:

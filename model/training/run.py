@@ -40,6 +40,8 @@ class Plan:
     device: str = "cpu"
     beneath: Path | None = None
     """The shipped adapter on top of which it learns."""
+    start: Path | None = None
+    """The adapter that it goes on from."""
 
     @property
     def state(self) -> Path:
@@ -78,11 +80,15 @@ def fit(
     dtype = faster_dtype(device)
     weights = load_dense(open_checkpoint(plan.base), dtype, device)
     base, under = base_hash(plan.base), file_key(plan.beneath)
-    lower = {} if plan.beneath is None else load_adapter(plan.beneath, plan.base, weights.config).factors
+    lower, first = (
+        {} if path is None else load_adapter(path, plan.base, weights.config).factors
+        for path in (plan.beneath, plan.start)
+    )
+    stands_on = base + under + file_key(plan.start)
     recipe = plan.recipe if plan.minutes is None else _timed(plan, weights, examples, lower)
     saving = Saving(plan.state, plan.save_every)
-    trained = train(weights, examples, recipe, base=base + under, beneath=lower, saving=saving, tell=tell)
-    card = AdapterCard(base, plan.data, plan.commit, recipe.text(examples, base + under), beneath=under)
+    trained = train(weights, examples, recipe, base=stands_on, beneath=lower, start=first, saving=saving, tell=tell)
+    card = AdapterCard(base, plan.data, plan.commit, recipe.text(examples, stands_on), beneath=under)
     adapter = save_adapter(plan.output, card, trained.factors)
     before = held_out_loss(weights, lower, measured) if measured else None
     after = held_out_loss(weights, stacked(lower, adapter.factors), measured) if measured else None

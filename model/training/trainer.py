@@ -82,12 +82,14 @@ def train(
     *,
     base: str = "",
     beneath: Mapping[str, Tensor] = MappingProxyType({}),
+    start: Mapping[str, Tensor] = MappingProxyType({}),
     saving: Saving | None = None,
     tell: Callable[[StepDone], None] = lambda done: None,
 ) -> Trained:
     """Runs ``recipe.steps`` steps, going on from the last saved state where there is one.
 
-    ``beneath``: factors of the adapter on top of which this one learns; named in ``base`` too.
+    ``beneath``: factors of the adapter on top of which this one learns. ``start``: those to go on from, instead of from
+    nothing. The scale is already in ``b`` of both, and ``base`` names them too.
     The same recipe, data, weights and thread count give the same factors bit for bit on a CPU, killed or not.
     """
     if not examples:
@@ -95,7 +97,7 @@ def train(
     saving = saving or Saving()
     text = recipe.text(examples, base)
     device = weights.vector("norm").device
-    factors = {n: f.detach().to(device).requires_grad_() for n, f in _fresh(weights, recipe).items()}
+    factors = {n: f.detach().to(device).requires_grad_() for n, f in _first(weights, recipe, start).items()}
     optimizer = torch.optim.AdamW(list(factors.values()), lr=recipe.peak, betas=BETAS, weight_decay=recipe.weight_decay)
     state = load_state(saving.path, text) if saving.path is not None else None
     losses: list[float] = []
@@ -104,21 +106,21 @@ def train(
         _restore(factors, optimizer, state)
         begun, before, losses = state.step, state.seconds, list(state.losses)
     network = TrainableNetwork(weights, factors, recipe.shape.scale, beneath)
-    start = time.monotonic()
+    began = time.monotonic()
 
     def save(step: int) -> None:
         if saving.path is not None:
             kept = {name: factor.detach() for name, factor in factors.items()}
-            seconds = before + time.monotonic() - start
+            seconds = before + time.monotonic() - began
             save_state(saving.path, RunState(step, text, kept, optimizer.state_dict(), losses, seconds))
 
     for step in range(begun, recipe.steps):
         losses.append(_step(network, optimizer, list(factors.values()), examples, recipe, step))
-        pace = (time.monotonic() - start) / (step + 1 - begun)
+        pace = (time.monotonic() - began) / (step + 1 - begun)
         tell(StepDone(step + 1, recipe.steps, losses[-1], recipe.batch / pace, pace * (recipe.steps - step - 1)))
         if (step + 1) % saving.every == 0 or step + 1 == recipe.steps:
             save(step + 1)
-    seconds = before + time.monotonic() - start
+    seconds = before + time.monotonic() - began
     scaled = {n: f.detach() * (recipe.shape.scale if n.endswith(".b") else 1.0) for n, f in factors.items()}
     return Trained(scaled, tuple(losses), seconds, recipe.steps * recipe.batch)
 
@@ -142,8 +144,12 @@ def held_out_loss(
     return sums[0] / max(1, counts[0]), sums[1] / max(1, counts[1])
 
 
-def _fresh(weights: Weights, recipe: Recipe) -> dict[str, Tensor]:
-    return new_factors(weights.config, recipe.shape, recipe.seed)
+def _first(weights: Weights, recipe: Recipe, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    fresh = new_factors(weights.config, recipe.shape, recipe.seed)
+    if start and any(name not in start or start[name].shape != factor.shape for name, factor in fresh.items()):
+        raise TrainingError(f"the adapter to start from has not rank {recipe.shape.rank}: give its --rank")
+    scale = recipe.shape.scale
+    return {name: start[name].float() / (scale if name.endswith(".b") else 1.0) for name in start} or fresh
 
 
 def _restore(factors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, state: RunState) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from holefill.model.adapter_file import stacked
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.training.examples import Example, Layout, TrainingError, TrainingText, encode, encode_all
@@ -107,6 +108,20 @@ def test_training_lowers_the_loss_and_leaves_the_weights_alone(weights: Weights,
     trained = train(weights, examples, replace(RECIPE, steps=30))
     assert sum(held_out_loss(weights, trained.factors, examples)) < 0.8 * plain
     assert all(torch.equal(before[n], w) for n, w in weights.by_slot.items() if isinstance(w, Tensor))
+
+
+def test_a_run_goes_on_from_an_adapter_or_on_top_of_one(weights: Weights, examples: list[Example]) -> None:
+    first = train(weights, examples, replace(RECIPE, steps=30)).factors
+    learned = sum(held_out_loss(weights, first, examples))
+    still = replace(RECIPE, steps=1, peak=0.0)
+    gone_on = train(weights, examples, still, start=first).factors
+    assert sum(held_out_loss(weights, gone_on, examples)) == pytest.approx(learned, rel=1e-5)
+    on_top = train(weights, examples, still, beneath=first)
+    assert on_top.losses == pytest.approx(train(weights, examples, still, start=first).losses, rel=1e-5)
+    more = train(weights, examples, replace(RECIPE, steps=20), beneath=first).factors
+    assert sum(held_out_loss(weights, stacked(first, more), examples)) < learned
+    with pytest.raises(TrainingError, match="--rank"):
+        train(weights, examples, replace(still, shape=LoraShape(3)), start=first)
 
 
 def test_a_killed_run_resumes_bit_for_bit(weights: Weights, examples: list[Example], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 between braces are kept, and the block closed.
 
 The lexers of the masks say where that can be (``model/constrain``; no torch), the parser which of those places leaves
-no error that the hole itself did not have. Only for cut-off texts: a whole answer is the model's to end.
+no error that the hole itself did not have. For texts that somebody else than the model ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from holefill.context.syntax.parsing import error_bytes, parse
 from holefill.context.syntax.repair import repair
 from holefill.lsp_server.brackets import unmatched_openers
 from holefill.model.constrain.documents import can_close
-from holefill.model.constrain.languages import LANGUAGES, automaton
+from holefill.model.constrain.languages import FRAGMENTS, LANGUAGES, automaton
 from holefill.model.constrain.lexing import Suffix
 
 MAX_BYTES = 256 * 1024
@@ -31,7 +31,7 @@ def closing_part(text: str, prefix: str, suffix: str, language: str) -> str:
         return text
     lexer, rest = automaton(language), Suffix(automaton(language), after)
     state = lexer.run(lexer.begin(), before)
-    if not state or not can_close(lexer, state, rest):
+    if not state or not can_close(lexer, state, rest, language in FRAGMENTS):
         return text
     states = [state]
     for char in text:

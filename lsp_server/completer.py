@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
@@ -30,7 +30,7 @@ from holefill.lsp_server.completion import (
 )
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
-from holefill.lsp_server.postprocess import Place, postprocess
+from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
 from holefill.lsp_server.show_gate import GATE
 from holefill.lsp_server.stopping import stop_spec
 from holefill.model.cancel import CancelToken
@@ -175,7 +175,7 @@ class Completer:
         hurried = found.answer.receipt.finish is FinishReason.DEADLINE
         if hurried and request.trigger is Trigger.INVOKED:
             return None  # now there is time for the whole answer
-        text, reason = postprocess(found.remainder, Place(cursor.prefix, cursor.suffix, cursor.language))
+        text, reason = postprocess(found.remainder, self._place(cursor))
         stages.mark("postprocess")
         if reason is not Reason.MODEL:
             return None
@@ -210,7 +210,8 @@ class Completer:
             return Completion("", Reason.ENGINE_ERROR, Receipt(pack=pack, stage_ms=stages.total(), note=str(error)))
         stages.mark("generate")
         truncated = draft.finish in _TRUNCATED
-        text, reason = postprocess(draft.text, Place(cursor.prefix, cursor.suffix, cursor.language, truncated))
+        place = self._place(cursor)
+        text, reason = postprocess(draft.text, replace(place, truncated=truncated))
         stages.mark("postprocess")
         receipt = Receipt(
             pack=pack,
@@ -225,7 +226,7 @@ class Completer:
             text, reason = "", Reason.CANCELLED
         elif not text and draft.finish is FinishReason.DEADLINE:
             reason = Reason.DEADLINE
-        shown = _shown(draft.candidates[1:], Place(cursor.prefix, cursor.suffix, cursor.language), asked.max_tokens)
+        shown = postprocess_all(draft.candidates[1:], place, asked.max_tokens)
         others = tuple(dict.fromkeys(other for other in shown if other and other != text))
         others = others if reason is Reason.MODEL else ()
         imports: tuple[str, ...] = ()
@@ -253,11 +254,11 @@ class Completer:
         due: float | None,
     ) -> Judged:
         """The answer, another candidate, or the answer mended; within the request's time."""
-        place = Place(cursor.prefix, cursor.suffix, cursor.language)
+        place = self._place(cursor)
         left = self.options.judge_ms if due is None else (due - time.perf_counter()) * 1000
         deadline = Deadline.after_ms(max(0.0, min(left, self.options.judge_ms)))
         options = [Option(text, draft.mean_logprob() or 0.0, draft.text)]
-        shown = _shown(draft.candidates[1:], place, asked.max_tokens)
+        shown = postprocess_all(draft.candidates[1:], place, asked.max_tokens)
         options += [Option(said, c.mean_logprob, c.text) for said, c in zip(shown, draft.candidates[1:], strict=True)]
 
         def rewrite(wanted: Rewrite) -> Option | None:
@@ -289,6 +290,10 @@ class Completer:
         patience = 0.0 if trigger is Trigger.AUTOMATIC else _INVOKED_GATHER_MS
         deadline = Deadline.after_ms(max(self.options.gather_ms, patience))
         return self._gather(cursor, self.options.context_tokens, deadline)
+
+    def _place(self, cursor: Cursor) -> Place:
+        closes = self.options.fit_of(cursor.language) is not Fit.OFF
+        return Place(cursor.prefix, cursor.suffix, cursor.language, closes=closes)
 
     def _typed(self, cursor: Cursor) -> str:
         """The word at the cursor, with the space that is part of its first token."""
@@ -372,12 +377,6 @@ class Completer:
             return completion
         others = tuple(forced + text for text in completion.alternatives)
         return replace(completion, text=forced + completion.text, alternatives=others)
-
-
-def _shown(candidates: Sequence[Candidate], place: Place, max_tokens: int) -> list[str]:
-    """What each would add there; one that has all the tokens it may have was cut off."""
-    cut_off = replace(place, truncated=True)
-    return [postprocess(c.text, cut_off if len(c.token_ids) >= max_tokens else place)[0] for c in candidates]
 
 
 def _quotable(pack: Pack) -> Iterator[str]:

@@ -7,13 +7,14 @@ file closes, whitespace is last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from holefill.context.redaction import redact
 from holefill.lsp_server.brackets import CLOSERS, OPENERS, Hole, around, brackets, unmatched_closers
 from holefill.lsp_server.closing import closing_part
 from holefill.lsp_server.completion import Reason
+from holefill.model.request import Candidate
 
 MIN_WORD_OVERLAP = 2
 """An overlap of one letter with the text after the cursor is chance; of one bracket, quote or comma it is not."""
@@ -32,6 +33,8 @@ class Place:
     language: str
     truncated: bool = False
     """The engine ran out of tokens or time, so the last line may be half a line."""
+    closes: bool = False
+    """Nothing is shown that leaves the file open, whoever ended it: a stop rule does not know what a mask promised."""
 
     @property
     def line_prefix(self) -> str:
@@ -179,7 +182,9 @@ def no_trailing_space(text: str, place: Place) -> str:
 
 def no_open_end(text: str, place: Place) -> str:
     """A truncated text ends where the file closes again, not in the middle of a call or an operator."""
-    return closing_part(text, place.prefix, place.suffix, place.language) if place.truncated and text.strip() else text
+    if not (place.truncated or place.closes) or not text.strip():
+        return text
+    return closing_part(text, place.prefix, place.suffix, place.language)
 
 
 Step = Callable[[str, Place], str]
@@ -238,3 +243,9 @@ def postprocess(text: str, place: Place) -> tuple[str, Reason]:
     if not text.strip():
         return "", Reason.EMPTY
     return ("", Reason.SECRET) if shows_secret(text, place) else (text, Reason.MODEL)
+
+
+def postprocess_all(candidates: Sequence[Candidate], place: Place, max_tokens: int) -> list[str]:
+    """What each would add there; one that has all the tokens it may have was cut off."""
+    cut_off = replace(place, truncated=True)
+    return [postprocess(c.text, cut_off if len(c.token_ids) >= max_tokens else place)[0] for c in candidates]

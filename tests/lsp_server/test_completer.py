@@ -9,7 +9,7 @@ import pytest
 
 from holefill.context.items import CharOffset, Cursor
 from holefill.lsp_server.completer import Completer, EngineLoadingError
-from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Reason, Trigger
+from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Fit, Reason, Trigger
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Shape, Timing
@@ -227,6 +227,12 @@ def test_an_alternative_that_was_cut_off_ends_where_the_file_closes() -> None:
     engine.candidates = (Candidate("value", -1.0, (1,)), cut, whole)
     request = CompletionRequest(cursor("x = |\n"), Trigger.INVOKED, alternatives=2)
     assert make(engine, max_new_tokens=8).complete(request, CancelToken()).alternatives == ("f", "g(a, b")
+
+
+@pytest.mark.parametrize(("fit", "shown"), [(Fit.OFF, "if a:"), (Fit.MASKS, "")])
+def test_a_stop_rule_does_not_break_what_the_masks_promise(fit: Fit, shown: str) -> None:
+    assert ask(make(ScriptedEngine("if a:"), fit=fit), "def f(a):\n    |\n    return 1\n").text == shown
+    assert ask(make(ScriptedEngine("a()"), fit=fit), "def f(a):\n    |\n    return 1\n").text == "a()"
 
 
 def test_alternatives_come_when_asked_for_and_serve_the_next_keys() -> None:

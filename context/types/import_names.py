@@ -48,17 +48,37 @@ def statement_for(index: WorkspaceIndex, path: str, language: str, text: str, na
 
 
 def _usual(index: WorkspaceIndex, here: str, family: str, name: str) -> Origin | None:
-    """Where most other files have it from."""
-    seen: Counter[Origin] = Counter()
+    """Where most files of the same folder have it from, else most of all."""
     packages = _packages(index) if family == "python" else frozenset()
+    home, own = _home(index, here) if family != "python" else ("", "")
+    near: Counter[Origin] = Counter()
+    seen: Counter[Origin] = Counter()
     for path in index.paths():
         record = index.record(path)
-        if record is not None and path != here and _family(record.language) == family:
-            seen.update(_origins(record, name, packages))
-    for origin, count in seen.most_common(1):
-        if 2 * count > seen.total() and not _is_of(origin, here, packages):
-            return origin
+        if record is None or path == here or _family(record.language) != family:
+            continue
+        for origin in _origins(record, name, packages):
+            foreign = origin.module.startswith("/") and not origin.module.startswith(home)
+            if foreign or origin.module == own or _is_of(origin, here, packages):
+                continue
+            seen[origin] += 1
+            near[origin] += posixpath.dirname(path) == posixpath.dirname(here)
+    for counts in (+near, seen):
+        for origin, count in counts.most_common(1):
+            if 2 * count > counts.total():
+                return origin
     return None
+
+
+def _home(index: WorkspaceIndex, here: str) -> tuple[str, str]:
+    """Folder and name of the package that a script belongs to: a path into another one is nobody's import, nor is the
+    package's own name."""
+    folder = posixpath.dirname(here)
+    while folder and index.record(f"{folder}/package.json") is None:
+        folder = posixpath.dirname(folder)
+    record = index.record(f"{folder}/package.json".lstrip("/"))
+    name = re.search(r'"name"\s*:\s*"([^"]+)"', record.config) if record is not None else None
+    return (f"/{folder}/" if folder else "/"), ("" if name is None else name[1])
 
 
 def _origins(record: FileRecord, name: str, packages: frozenset[str]) -> Iterator[Origin]:
@@ -93,6 +113,8 @@ def _only_definition(index: WorkspaceIndex, here: str, family: str, name: str) -
         return None
     if family == "python":
         return Origin(_dotted(found[0].path, _packages(index)), name)
+    if not f"/{found[0].path}".startswith(_home(index, here)[0]):
+        return None
     record = index.record(found[0].path)
     module = "/" + found[0].path.rpartition(".")[0].removesuffix(".d")
     if record is not None and record.default_export == name:

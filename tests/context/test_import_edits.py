@@ -101,6 +101,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> WorkspaceIndex:
         "two.py": "def twice(): ...\nimport date\n",
         "web/lib/money.ts": "export class Money {}\nclass Hidden {}\nexport default function pay() {}\n",
         "web/a.ts": "import { ref, computed as derived } from 'vue'\n",
+        "packages/core/package.json": '{ "name": "@x/core" }',
+        "packages/core/src/track.ts": "export function track() {}\n",
+        "packages/core/src/a.ts": "import { track } from './track'\n",
+        "packages/core/src/b.ts": "import { track } from './track'\nimport { stop } from '@x/core'\n",
+        "packages/ui/package.json": '{ "name": "@x/ui" }',
+        "packages/ui/src/a.ts": "import { track } from '@x/core'\n",
         "web/pages/b.ts": "import { helperOf } from '../lib/other'\n",
     }
     for name, text in files.items():
@@ -132,6 +138,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> WorkspaceIndex:
         ("web/c.ts", "", "pay", 'import pay from "./lib/money";'),
         ("web/c.ts", "", "helperOf", 'import { helperOf } from "./lib/other";'),
         ("web/c.ts", "", "Hidden", ""),
+        ("packages/core/src/c.ts", "", "track", 'import { track } from "./track";'),
+        ("packages/ui/src/c.ts", "", "track", 'import { track } from "@x/core";'),
+        ("packages/core/src/c.ts", "", "stop", ""),
         ("web/c.js", "const x = require('y')\n", "Money", ""),
         ("c.go", "", "Money", ""),
     ],

@@ -17,12 +17,13 @@ from typing import cast, get_args
 import click
 
 from holefill.evaluation.bench_contestants import Contestant, LlamaCpp, Ours, resident_mb
-from holefill.evaluation.bench_speculation import measure_speculation
+from holefill.evaluation.bench_speculation import measure_on_replay, measure_on_source
 from holefill.evaluation.bench_suggestion import measure_suggestion
 from holefill.evaluation.bench_text import code_ids
 from holefill.evaluation.runner import commit_name, device_name, model_sha256
 from holefill.evaluation.terminal import print_last_line, progress_bar
 from holefill.model.errors import ModelError
+from holefill.model.shipped import shipped_adapter
 from holefill.model.store import ModelStore
 from holefill.model.transformer import WeightFormat
 
@@ -120,6 +121,16 @@ def measure_speed(
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1), help="Of every timing.")
 @click.option("--prompts", default=4, show_default=True, type=click.IntRange(min=1), help="Of the speculation part.")
 @click.option("--speculation/--no-speculation", default=True, show_default=True, help="What drafting brings.")
+@click.option("--speed/--no-speed", default=True, show_default=True, help="Step times; off leaves speculation alone.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with replay sets: drafting is measured on them, each drafter alone and fixed trees too.",
+)
+@click.option(
+    "--peer-drafts", is_flag=True, help="With --data: llama.cpp answers too, plain and with its own prompt lookup."
+)
+@click.option("--with-adapter", is_flag=True, help="The model with the adapter that comes with it.")
 @click.option("--llama/--no-llama", default=True, show_default=True, help="Beside llama.cpp, where it is installed.")
 @click.option("--gpu", is_flag=True, help="A GPU's figures instead: bandwidth, trees, shared prefixes, transformers.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Also append the line here.")
@@ -129,6 +140,10 @@ def bench(
     repeats: int,
     prompts: int,
     speculation: bool,
+    speed: bool,
+    data: Path | None,
+    peer_drafts: bool,
+    with_adapter: bool,
     llama: bool,
     gpu: bool,
     output: Path | None,
@@ -140,15 +155,34 @@ def bench(
         return
     try:
         path = ModelStore.default().resolve(model)
-        ours, load = _loaded(path, cast(WeightFormat, "packed" if weights == "auto" else weights))
+        adapter = shipped_adapter(model) if with_adapter else None
+        ours, load = _loaded(path, cast(WeightFormat, "packed" if weights == "auto" else weights), adapter)
     except (ModelError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     ids = code_ids(ours.tokenizer, ROWS_AT + max(ROWS))
     line: dict[str, object] = {
         "bench": "speed", "model": Path(model).name, "model_sha256": model_sha256(model), "device": device_name(),
         "commit": commit_name(), "weights": weights, "threads": ours.threads, "repeats": repeats,
+        "adapter": adapter is not None,
     }  # fmt: skip
     _show("load", {"seconds": round(load.wall, 2), "cpu_seconds": round(load.cpu, 2)})
+    if speed:
+        line |= _bench_speed(ours, path, load, ids, repeats, llama=llama)
+    if speculation:
+        peer = path if peer_drafts else None
+        drafted = measure_on_source(ours, prompts) if data is None else measure_on_replay(ours, data, prompts, peer)
+        _show("speculation", drafted)
+        line["speculation"] = drafted
+    line["seconds"] = round(time.monotonic() - began, 1)
+    if output is not None:
+        with output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    print_last_line(line)
+
+
+def _bench_speed(
+    ours: Ours, path: Path, load: Seconds, ids: Sequence[int], repeats: int, *, llama: bool
+) -> dict[str, object]:
     suggestion = measure_suggestion(ours)
     rss_mb = resident_mb()  # of the process that served suggestions, before a second model is in it
     _show("suggestion", suggestion)
@@ -164,20 +198,12 @@ def bench(
         speed = measure_speed(contestants, ids, repeats, lambda: bar.advance(row))
     for name, figures in speed.items():
         _show(name, figures)
-    line |= {"load_s": round(load.wall, 2), "rss_mb": rss_mb, "suggestion": suggestion}
+    line: dict[str, object] = {"load_s": round(load.wall, 2), "rss_mb": rss_mb, "suggestion": suggestion}
     line.update(speed)
     if "llama.cpp" in speed:
         line["against_llama.cpp"] = _ratios(speed["holefill"], speed["llama.cpp"])
         _show("holefill / llama.cpp", _ratios(speed["holefill"], speed["llama.cpp"]))
-    if speculation:
-        drafted = measure_speculation(ours, prompts)
-        _show("speculation", drafted)
-        line["speculation"] = drafted
-    line["seconds"] = round(time.monotonic() - began, 1)
-    if output is not None:
-        with output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    print_last_line(line)
+    return line
 
 
 def _bench_gpu(model: str, repeats: int, output: Path | None) -> None:
@@ -199,11 +225,11 @@ def _bench_gpu(model: str, repeats: int, output: Path | None) -> None:
     print_last_line(line)
 
 
-def _loaded(path: Path, weights: WeightFormat) -> tuple[Ours, Seconds]:
+def _loaded(path: Path, weights: WeightFormat, adapter: Path | None) -> tuple[Ours, Seconds]:
     """A warm start: what the packed cache beside the model is for. The first start ever writes it and is not timed."""
-    Ours(path, weights)
+    Ours(path, weights, adapter)
     loaded: list[Ours] = []
-    seconds = timed(lambda: loaded.append(Ours(path, weights)))
+    seconds = timed(lambda: loaded.append(Ours(path, weights, adapter)))
     return loaded[0], seconds
 
 

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 import torch
 
-from holefill.model.engine import Engine, EngineOptions
+from holefill.model.engine import Engine, EngineOptions, Speculator
 from holefill.model.kv.cache import KVCache
 from holefill.model.loading import load_tokenizer
 from holefill.model.spec.cost import CostCurve, forward_cost
+from holefill.model.spec.measure import Arm
+from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.transformer import Transformer, WeightFormat
 
@@ -29,9 +31,9 @@ class Contestant(Protocol):
 class Ours:
     """The transformer alone for the step times; ``engine`` makes whole engines over it."""
 
-    def __init__(self, path: Path, weights: WeightFormat = "packed") -> None:
+    def __init__(self, path: Path, weights: WeightFormat = "packed", adapter: Path | None = None) -> None:
         self.tokenizer = load_tokenizer(path)
-        self.transformer = Transformer.load(path, weights=weights)
+        self.transformer = Transformer.load(path, weights=weights, adapter=adapter)
         self.threads = torch.get_num_threads()
         self._name = path.stem
         self._cache: KVCache = self.transformer.new_cache(2048)
@@ -49,7 +51,7 @@ class Ours:
         if self.transformer.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def engine(self, speculator: TreeSpeculator | None) -> Engine[KVCache]:
+    def engine(self, speculator: Speculator | None) -> Engine[KVCache]:
         options = EngineOptions(
             name=self._name,
             max_context=min(EngineOptions().max_context, self.transformer.config.max_context),
@@ -57,14 +59,21 @@ class Ours:
         )
         return Engine(self.transformer, self.tokenizer, options, speculator)
 
-    def speculator(self) -> TreeSpeculator:
+    def cost(self) -> CostCurve:
         if self._cost is None:
             self._cost = forward_cost(self.transformer)
+        return self._cost
+
+    def speculator(self, arm: Arm | None = None, repositories: RepositoryStore | None = None) -> TreeSpeculator:
+        arm = arm or Arm()
         return TreeSpeculator(
             self.transformer.config.vocab_size,
-            cost=self._cost,
+            cost=self.cost(),
+            drafters=arm.drafters,
             encode=self.tokenizer.encode,
             fim_ids=self.tokenizer.fim_ids(),
+            fixed_nodes=arm.fixed_nodes,
+            repositories=repositories,
         )
 
 

@@ -43,8 +43,11 @@ class Prefetcher:
             self._schedule(request, completion)
 
     def rests(self, request: CompletionRequest) -> None:
-        """The cursor is there, and nothing was asked."""
-        self._schedule(request, None)
+        """The cursor is there, and nothing was asked; where something is shown already, that decides."""
+        with self._lock:
+            wished = self._unmet
+        if wished is None or wished[0].cursor != request.cursor:
+            self._schedule(request, None)
 
     def connected(self) -> None:
         """An engine is there now: what was wished for while it started."""

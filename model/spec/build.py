@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -16,7 +16,22 @@ class FusedNode:
     token: int
     children: dict[int, FusedNode]
     evidences: list[Evidence]
+    calibration: Calibration
     p: float = 1.0
+    weighed: bool = False
+
+    def following(self) -> Iterable[FusedNode]:
+        """The children, with their probabilities."""
+        found = self.children.values()
+        if not self.weighed:
+            self.weighed = True
+            for child in found:
+                child.p = self.calibration.estimate(child.evidences)
+            total = sum(child.p for child in found)
+            if total > 1.0:  # siblings exclude each other
+                for child in found:
+                    child.p /= total
+        return found
 
 
 def build(
@@ -29,14 +44,13 @@ def build(
 def fuse(trees: Sequence[DraftTree], calibration: Calibration) -> FusedNode:
     """The union of the trees as a trie: paths are merged along their longest common prefix, the rest is grafted on.
 
-    Every node keeps what each drafter said of it, and gets its calibrated probability.
+    Every node keeps what each drafter said of it; its calibrated probability is worked out when somebody looks.
     """
-    root = FusedNode(trees[0].token[0], {}, [])
+    root = FusedNode(trees[0].token[0], {}, [], calibration)
     for tree in trees:
         if tree.token[0] != root.token:
             raise ValueError("drafts of different contexts cannot be fused: their roots differ")
         _graft(root, tree)
-    _calibrate(root, calibration)
     return root
 
 
@@ -54,7 +68,7 @@ def select(root: FusedNode, cost: CostCurve, budget: int, token_ms: float | None
 
     def push_children(node: FusedNode, index: int, value: float, depth: int) -> None:
         nonlocal pushed
-        for child in node.children.values():
+        for child in node.following():
             pushed += 1
             heappush(heap, (-value * child.p, pushed, child, index, depth + 1))
 
@@ -62,6 +76,8 @@ def select(root: FusedNode, cost: CostCurve, budget: int, token_ms: float | None
     expected, best_saving, best_size = 1.0, worth - cost(1), 1
     while heap and len(order) <= budget:
         negative, _, node, parent, depth = heappop(heap)
+        if -negative * worth <= cost.cheapest(len(order)):  # of what is left nothing pays, however it is combined
+            break
         push_children(node, len(order), -negative, depth)
         order.append((node, parent, depth))
         expected -= negative
@@ -75,7 +91,7 @@ def observe(root: FusedNode, committed: Sequence[int], calibration: Calibration)
     """Scores every proposal whose parent was committed, the ones ``select`` left out too (no selection bias)."""
     node = root
     for token in committed:
-        for child in node.children.values():
+        for child in node.following():
             calibration.record(child.evidences, child.token == token)
             calibration.reliability.add(child.p, child.token == token)
         following = node.children.get(token)
@@ -94,24 +110,11 @@ def _graft(root: FusedNode, tree: DraftTree) -> None:
         token, source = tree.token[index], tree.source[index]
         child = parent.children.get(token)
         if child is None:
-            child = parent.children[token] = FusedNode(token, {}, [])
+            child = parent.children[token] = FusedNode(token, {}, [], parent.calibration)
         # A drafter may give several trees (one per match length): the first, strongest, speaks for the source.
         if all(evidence.source != source for evidence in child.evidences):
             child.evidences.append(Evidence(source, tree.match[index], rank, tree.p_accept[index]))
         nodes.append(child)
-
-
-def _calibrate(root: FusedNode, calibration: Calibration) -> None:
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        for child in node.children.values():
-            child.p = calibration.estimate(child.evidences)
-            stack.append(child)
-        total = sum(child.p for child in node.children.values())
-        if total > 1.0:  # siblings exclude each other
-            for child in node.children.values():
-                child.p /= total
 
 
 def _tree(order: Sequence[tuple[FusedNode, int, int]]) -> DraftTree:

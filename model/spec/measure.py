@@ -1,20 +1,28 @@
-"""Does drafting pay, and who earns it? Plain, all drafters and each alone, prompt by prompt in one interleaved run."""
+"""Does drafting pay, and who earns it? Plain decoding and every arm, prompt by prompt in one interleaved run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import torch
 
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Speculator
+from holefill.model.errors import EngineError
+from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Backend, GenerateRequest, Timing
-from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.drafters import DRAFTERS
 from holefill.model.spec.speculator import TreeSpeculator
+from holefill.model.spec.tree import DraftTree
+from holefill.model.spec.verify import Verdict
 
-ALL = "all"
+ALL, PLAIN = "all", "plain"
+FIXED = (2, 4, 6, 8, 12)
+
+Clock = Callable[[], float]
 
 
 class WarmBackend(Backend, Protocol):
@@ -22,94 +30,146 @@ class WarmBackend(Backend, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class DrafterResult:
-    """One mix of drafters over all prompts."""
+class Prompt:
+    request: GenerateRequest
+    documents: tuple[Sequence[int], ...] = ()
+    """Token ids of the repository around it."""
+    cross_file: bool = False
 
-    name: str
-    mat: float
-    """Mean accepted tokens per target forward, the bonus token included."""
-    speedup: float
-    nodes_per_round: float
-    calibration_error: float
-    mismatches: int
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    drafters: tuple[str, ...] = tuple(DRAFTERS)
+    fixed_nodes: int | None = None
+
+
+def arms(fixed: Sequence[int] = FIXED) -> dict[str, Arm]:
+    """All drafters, each alone, all without the automaton, and all with a fixed number of nodes."""
+    others = tuple(name for name in DRAFTERS if name != "automaton")
+    found = {ALL: Arm()} | {name: Arm((name,)) for name in DRAFTERS} | {"+".join(others): Arm(others)}
+    return found | {f"K={nodes}": Arm(fixed_nodes=nodes) for nodes in fixed}
+
+
+@dataclass(slots=True)
+class ArmResult:
+    """Of one arm over all prompts; times are of whole answers, the prompt's rows being there."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    tokens: int = 0
+    rounds: int = 0
+    drafted: int = 0
+    cross_tokens: int = 0
+    cross_rounds: int = 0
+    mismatches: int = 0
     """Prompts whose tokens differ from plain decoding."""
+    calibration_error: float = 0.0
+
+    @property
+    def mat(self) -> float:
+        """Mean tokens per target forward, the bonus token included."""
+        return self.tokens / max(self.rounds, 1)
+
+    @property
+    def cross_mat(self) -> float:
+        return self.cross_tokens / max(self.cross_rounds, 1)
+
+    @property
+    def nodes_per_round(self) -> float:
+        return self.drafted / max(self.rounds, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class SpeculationReport:
     prompts: int
-    tokens: int
-    plain_ms_per_token: float
-    speedup: float
-    mat: float
-    calibration_error: float
-    mismatches: int
-    by_drafter: tuple[DrafterResult, ...]
-    """Each drafter alone."""
-    cost_ms: tuple[tuple[int, float], ...]
-    """The measured t(n)."""
+    cross_file: int
+    results: Mapping[str, ArmResult]
+    """By arm, ``plain`` among them."""
+
+    def speedup(self, name: str, *, cpu: bool = False) -> float:
+        """Of an arm over plain decoding."""
+        plain, arm = self.results[PLAIN], self.results[name]
+        return plain.cpu_seconds / arm.cpu_seconds if cpu else plain.seconds / arm.seconds
+
+
+@dataclass(slots=True)
+class Switch:
+    """A ``Speculator`` that asks one of many; all of them learn from prompts. None drafts nothing."""
+
+    all: Sequence[TreeSpeculator]
+    current: TreeSpeculator | None = field(default=None)
+
+    def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
+        return DraftTree.root(ids[-1]) if self.current is None else self.current.propose(request, ids, budget)
+
+    def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
+        if self.current is not None:
+            self.current.observe(tree, verdict, logits)
+
+    def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
+        for speculator in self.all:
+            speculator.learn(ids, logits)
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        raise EngineError("a measurement gives its drafters their repository itself")
 
 
 def measure_speculation(
-    engine_with: Callable[[Speculator | None], WarmBackend],
-    speculator_of: Callable[[Sequence[str]], TreeSpeculator],
-    prompts: Sequence[GenerateRequest],
+    engine_with: Callable[[Speculator], WarmBackend],
+    speculator_of: Callable[[Arm], TreeSpeculator],
+    prompts: Iterable[Prompt],
+    arms: Mapping[str, Arm],
     *,
-    cost: CostCurve,
-    alone: Sequence[str] = tuple(DRAFTERS),
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
+    cpu_clock: Clock = time.process_time,
 ) -> SpeculationReport:
-    """Decoding only: each engine has the prompt's rows before its clock starts.
+    """One engine serves all arms in turn, so that they share weights, rows and what the prompts taught.
 
-    ``engine_with`` makes engines over one set of weights; ``speculator_of`` a fresh speculator of the drafters named.
+    The prompt is prefilled in the background before any clock starts, as when the cursor came to rest there. The arm
+    that begins changes from prompt to prompt.
     """
-    mixes = {ALL: tuple(DRAFTERS)} | {name: (name,) for name in alone}
-    speculators = {name: speculator_of(mix) for name, mix in mixes.items()}
-    engines: dict[str, WarmBackend] = {name: engine_with(speculator) for name, speculator in speculators.items()}
-    plain = engine_with(None)
-    plain_seconds, tokens = 0.0, 0
-    seconds = dict.fromkeys(mixes, 0.0)
-    mismatches = dict.fromkeys(mixes, 0)
+    speculators = {name: speculator_of(arm) for name, arm in arms.items()}
+    switch = Switch(tuple(speculators.values()))
+    engine = engine_with(switch)
+    order: list[str] = [PLAIN, *arms]
+    results = {name: ArmResult() for name in order}
+    count = cross = 0
     for prompt in prompts:
-        expected, took = _timed(plain, prompt, clock)
-        plain_seconds += took
-        tokens += len(expected)
-        for name, engine in engines.items():
-            found, took = _timed(engine, prompt, clock)
-            seconds[name] += took
-            mismatches[name] += found != expected
-    results = {
-        name: _result(name, speculators[name], plain_seconds / seconds[name], mismatches[name]) for name in mixes
-    }
-    together = results.pop(ALL)
-    return SpeculationReport(
-        prompts=len(prompts),
-        tokens=tokens,
-        plain_ms_per_token=1000 * plain_seconds / max(tokens, 1),
-        speedup=together.speedup,
-        mat=together.mat,
-        calibration_error=together.calibration_error,
-        mismatches=together.mismatches,
-        by_drafter=tuple(results.values()),
-        cost_ms=tuple(zip(cost.sizes, cost.ms, strict=True)),
-    )
+        for store in {id(speculator.repositories): speculator.repositories for speculator in switch.all}.values():
+            store.index(prompt.request.repository, prompt.documents)
+        engine.warm(prompt.request.prompt_ids)
+        expected: dict[str, tuple[int, ...]] = {}
+        for name in order[count % len(order) :] + order[: count % len(order)]:
+            switch.current = speculators.get(name)
+            expected[name] = _run(engine, prompt, results[name], switch.current, clock, cpu_clock)
+        for name, found in expected.items():
+            results[name].mismatches += found != expected[PLAIN]
+        count, cross = count + 1, cross + prompt.cross_file
+    for name, speculator in speculators.items():
+        results[name].calibration_error = speculator.calibration.reliability.error()
+    return SpeculationReport(count, cross, results)
 
 
-def _timed(engine: WarmBackend, prompt: GenerateRequest, clock: Callable[[], float]) -> tuple[tuple[int, ...], float]:
-    engine.warm(prompt.prompt_ids)
-    start = clock()
-    chunks = list(engine.generate(prompt, CancelToken()))
-    return tuple(id_ for chunk in chunks for id_ in chunk.token_ids), clock() - start
-
-
-def _result(name: str, speculator: TreeSpeculator, speedup: float, mismatches: int) -> DrafterResult:
-    tally = speculator.tally
-    rounds = max(tally.rounds, 1)
-    return DrafterResult(
-        name=name,
-        mat=tally.tokens / rounds,
-        speedup=speedup,
-        nodes_per_round=tally.drafted / rounds,
-        calibration_error=speculator.calibration.reliability.error(),
-        mismatches=mismatches,
-    )
+def _run(
+    engine: WarmBackend,
+    prompt: Prompt,
+    result: ArmResult,
+    speculator: TreeSpeculator | None,
+    clock: Clock,
+    cpu_clock: Clock,
+) -> tuple[int, ...]:
+    drafted = 0 if speculator is None else speculator.tally.drafted
+    start, cpu_start = clock(), cpu_clock()
+    chunks = list(engine.generate(prompt.request, CancelToken()))
+    result.seconds += clock() - start
+    result.cpu_seconds += cpu_clock() - cpu_start
+    timing = chunks[-1].timing or Timing()
+    rounds = timing.forwards + 1  # the one that ends the prefill writes a token too
+    result.tokens += timing.completion_tokens
+    result.rounds += rounds
+    if speculator is not None:
+        result.drafted += speculator.tally.drafted - drafted
+    if prompt.cross_file:
+        result.cross_tokens += timing.completion_tokens
+        result.cross_rounds += rounds
+    return tuple(id_ for chunk in chunks for id_ in chunk.token_ids)

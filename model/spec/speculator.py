@@ -24,7 +24,7 @@ from holefill.model.spec.tree import DraftTree
 from holefill.model.spec.verify import Verdict
 
 MAX_DEPTH = 10
-CANDIDATES = (8, 16)
+CANDIDATES = (4, 16)
 """Nodes each drafter offers, at least and at most; between them twice as many as the last tree took."""
 BUFFERS = 4
 KEPT_TEXTS = 128
@@ -74,9 +74,9 @@ class TreeSpeculator:
         self._request: GenerateRequest | None = None
         self._known = 0
         self._context = DraftContext([], 0, BufferIndex())
-        self._fused = build.FusedNode(0, {}, [])
         self._proposed: DraftTree | None = None
         self.calibration = Calibration()
+        self._fused = build.FusedNode(0, {}, [], self.calibration)
         self.tally = Tally()
 
     def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:

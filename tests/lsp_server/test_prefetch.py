@@ -143,6 +143,17 @@ def test_a_key_within_the_pause_and_silence_ask_nothing() -> None:
     assert not asked.calls
 
 
+def test_a_cursor_that_rests_where_a_suggestion_is_shown_changes_nothing() -> None:
+    prefetcher = Prefetcher(Asked(), pause_s=3600)
+    prefetcher.shown(*SHOWN)
+    waiting = prefetcher._timer
+    prefetcher.rests(SHOWN[0])
+    assert prefetcher._timer is waiting
+    prefetcher.rests(request_at("x = 1|\n"))
+    assert prefetcher._timer is not waiting
+    prefetcher.stop()
+
+
 def test_what_was_wished_for_while_the_engine_started_is_asked_when_it_is_there() -> None:
     asked = Asked()
     prefetcher = Prefetcher(asked, pause_s=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.request import FinishReason, GenerateRequest, Sampling
-from holefill.model.spec.cost import CostCurve, forward_cost
+from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.drafters import DRAFTERS
 from holefill.model.spec.drafters.drafter import Scope
-from holefill.model.spec.measure import measure_speculation
+from holefill.model.spec.measure import PLAIN, Prompt, arms, measure_speculation
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
@@ -124,18 +125,28 @@ def test_runs_are_repeatable(tiny: Transformer, byte_tokenizer: Tokenizer) -> No
 
 def test_the_report_counts_tokens_per_forward(tiny: Transformer, byte_tokenizer: Tokenizer) -> None:
     options = EngineOptions(max_context=256, vocab_size=260)
-    cost = forward_cost(tiny, repeats=1)
+    requests = random_requests(random.Random(4), 6)
+    ticks = itertools.count()
     report = measure_speculation(
         lambda drafting: Engine(tiny, byte_tokenizer, options, drafting),
-        lambda names: speculator(names, cost),
-        random_requests(random.Random(4), 6),
-        cost=cost,
+        lambda arm: speculator(arm.drafters),
+        [Prompt(request, cross_file=index < 2) for index, request in enumerate(requests)],
+        arms(),
+        clock=lambda: float(next(ticks)),
     )
-    assert report.mismatches == 0
-    assert [result.name for result in report.by_drafter] == list(DRAFTERS)
-    assert all(result.mat >= 1 and result.mismatches == 0 for result in report.by_drafter)
-    assert report.tokens > 0
-    assert 0 <= report.calibration_error <= 1
+    plain = report.results[PLAIN]
+    assert list(report.results) == [PLAIN, *arms()]
+    assert {"all", "automaton", "recycling+trigram", "K=12"} <= set(report.results)
+    assert (report.prompts, report.cross_file) == (6, 2)
+    assert (plain.rounds, plain.drafted, plain.mat) == (plain.tokens, 0, 1)
+    assert 0 < plain.cross_tokens < plain.tokens <= 6 * TOKENS
+    for name, result in report.results.items():
+        assert (result.tokens, result.cross_tokens) == (plain.tokens, plain.cross_tokens), name
+        assert (result.mismatches, result.seconds) == (0, 6.0), name
+        assert result.rounds <= plain.rounds
+        assert 0 <= result.calibration_error <= 1
+    assert report.results["all"].drafted > 0
+    assert report.speedup("all") == 1
 
 
 class HashCache:

@@ -177,6 +177,15 @@ def test_selection_saves_most_among_prefixes(tree: DraftTree, budget: int, steps
     assert len(chosen) - 1 <= budget
 
 
+def test_the_cheapest_way_on_is_a_lower_bound_of_every_step() -> None:
+    cost = CostCurve((1, 2, 4, 5, 8), (10.0, 11.0, 11.5, 20.0, 23.0))
+    assert cost.cheapest(1) == pytest.approx(0.5)  # three more for 1.5
+    assert cost.cheapest(4) == pytest.approx(1.0 + 7.5 / 124)  # the dear step spread over all that follow
+    for size in range(1, 60):
+        for more in range(size + 1, 60):
+            assert cost.cheapest(size) * (more - size) <= cost(more) - cost(size) + 1e-9
+
+
 def test_ancestor_mask_follows_parents() -> None:
     builder = TreeBuilder(0)
     a = builder.add(0, 1, 0.5, "t", 1)
@@ -197,9 +206,9 @@ def test_calibration_learns_the_true_rate_and_observes_pruned_nodes() -> None:
     tree = builder.tree()
     for _ in range(3000):
         observe(fuse([tree], calibration), [1 if rng.random() < 0.3 else 3], calibration)
-    root = fuse([tree], calibration)
-    assert root.children[1].p == pytest.approx(0.3, abs=0.05)
-    assert root.children[2].p == pytest.approx(0.0, abs=0.02)
+    likely, unlikely = fuse([tree], calibration).following()
+    assert likely.p == pytest.approx(0.3, abs=0.05)
+    assert unlikely.p == pytest.approx(0.0, abs=0.02)
     assert calibration.reliability.error() < 0.05
 
 

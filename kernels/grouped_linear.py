@@ -104,6 +104,19 @@ def quantize_groups(weight: Tensor) -> Grouped:
     return pack(codes.reshape(weight.shape), scales, None, bits=8, group=32)
 
 
+def coarse(weight: Grouped) -> Grouped | None:
+    """The upper 5 bits of 8-bit codes, rounded: what a head reads to find its largest outputs. None for other codes."""
+    found = kernels()
+    if found is None or (weight.bits, weight.group, weight.affine) != (8, 32, False):
+        return None
+    tiles, groups, _ = weight.packed.shape
+    packed = torch.empty(tiles, groups, 2 * TILE + 5 * 64, dtype=torch.uint8)
+    found.coarse(weight.packed.data_ptr(), tiles * groups, packed.data_ptr())
+    scales = weight.packed[:, :, : 2 * TILE].contiguous().view(torch.float16)
+    packed[:, :, : 2 * TILE] = (scales * 8).view(torch.uint8)
+    return Grouped(packed, 5, 32, False, weight.shape)
+
+
 def reference(x: Tensor, weight: Grouped) -> Tensor:
     """The oracle: fp32 product with the dequantised weight; activations are not rounded."""
     return F.linear(x, weight.dequantize())
@@ -182,6 +195,7 @@ class Kernels:
     linear: Callable[..., int]
     refine: Callable[..., int]
     rows: Callable[..., int]
+    coarse: Callable[..., None]
     isa: int
 
 
@@ -202,7 +216,11 @@ def kernels() -> Kernels | None:
             *(pointer, pointer, pointer, pointer, pointer, number, small, small),
         ]
     native.holefill_grouped_rows.argtypes = [pointer, number, number, pointer, small, small, small, pointer]
-    return Kernels(native.holefill_grouped_linear, native.holefill_refine_top, native.holefill_grouped_rows, isa)
+    native.holefill_coarse.argtypes, native.holefill_coarse.restype = [pointer, number, pointer], None
+    return Kernels(
+        *(native.holefill_grouped_linear, native.holefill_refine_top, native.holefill_grouped_rows),
+        *(native.holefill_coarse, isa),
+    )
 
 
 def _kernels() -> Kernels:
@@ -268,15 +286,22 @@ def _launch(
         raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
 
 
-def stacked_linear(x: Tensor, weight: GroupedStack, *, precise: bool = False, refined: bool = False) -> Tensor:
-    """y [n, out] of all parts side by side; ``refined``: each part's largest values as ``precise`` gives them."""
+def stacked_linear(x: Tensor, weight: GroupedStack, *, precise: bool = False) -> Tensor:
+    """y [n, out] of all parts side by side."""
     y = torch.empty(x.shape[0], weight.shape[0])
     start = 0
     for part in weight.parts:
-        own = y[:, start : start + part.shape[0]]
-        grouped_linear(x, part, precise=precise, out=own)
-        if refined:
-            refine_top(x, part, own)
+        grouped_linear(x, part, precise=precise, out=y[:, start : start + part.shape[0]])
+        start += part.shape[0]
+    return y
+
+
+def refined_linear(x: Tensor, weight: GroupedStack, first: GroupedStack) -> Tensor:
+    """``stacked_linear(x, first)``, each part's largest values then as ``weight`` and 16-bit activations give them."""
+    y = stacked_linear(x, first)
+    start = 0
+    for part in weight.parts:
+        refine_top(x, part, y[:, start : start + part.shape[0]])
         start += part.shape[0]
     return y
 

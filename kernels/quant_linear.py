@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from holefill.kernels.group_codes import CodesStack
-from holefill.kernels.grouped_linear import GroupedStack, stacked_linear
+from holefill.kernels.grouped_linear import GroupedStack, coarse, refined_linear, stacked_linear
 
 log = logging.getLogger(__name__)
 
@@ -154,10 +154,15 @@ def prepare_native_precise(weight: Weight) -> LinearFunction:
 
 
 def prepare_native_refined(weight: Weight) -> LinearFunction:
-    """For a head: the largest outputs of each row as 16-bit activations give them, the others from 8 bits."""
+    """For a head: the largest outputs of each row as 16-bit activations give them, the others from 8 bits.
+
+    Of 8-bit weights those others come from a copy of 5 bits: a third of what a one-token step of the 0.5B reads is its
+    head. KL 0.00002 → 0.0006 on the head's own account, no top-1 lost (LOG.md).
+    """
     if not isinstance(weight, GroupedStack):
         return prepare_torch(weight)
-    return lambda x: stacked_linear(x, weight, refined=True)
+    first = GroupedStack(tuple(coarse(part) or part for part in weight.parts))
+    return lambda x: refined_linear(x, weight, first)
 
 
 # A back end is one row: how it turns a weight into a function of x.

@@ -82,6 +82,7 @@ AVX512_VNNI __attribute__((always_inline)) inline void add_products(const __m512
 template <int BITS, int GROUP, bool AFFINE, int PASSES, int ROWS>
 AVX512_VNNI void tile_rows_avx512(const Product& p, int64_t tile, int64_t row) {
   using F = Format<BITS, GROUP, AFFINE>;
+  constexpr bool kFetch = BITS < 8 || ROWS > 1;  // one row over 8-bit codes is 2 to 5 % faster without
   const int64_t groups = p.in / GROUP;
   const uint8_t* group = p.matrix.packed + tile * groups * F::group_bytes;
   const int8_t* high = p.x.high + row * p.in;
@@ -92,7 +93,7 @@ AVX512_VNNI void tile_rows_avx512(const Product& p, int64_t tile, int64_t row) {
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; ++r) total[r] = _mm512_setzero_ps();
   for (int64_t g = 0; g < groups; ++g) {
-    if (row == 0)
+    if (kFetch && row == 0)
       for (int line = 0; line < F::group_bytes; line += 64) _mm_prefetch(group + kAhead + line, _MM_HINT_T0);
     const __m512 scales = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group)));
     const uint8_t* low = group + F::header;
@@ -437,6 +438,29 @@ int holefill_refine_top(const float* x, int64_t n, int64_t in, const uint8_t* we
     for (int64_t i = 0; i < count; ++i) run_tiles(p, tiles[i], tiles[i] + 1, chosen);
   }
   return 0;
+}
+
+// 8-bit codes in groups of 32 → their upper 5 bits, rounded. `count` groups; the scales of `coarse` are the caller's.
+void holefill_coarse(const uint8_t* packed, int64_t count, uint8_t* coarse) {
+  using From = Format<8, 32, false>;
+  using To = Format<5, 32, false>;
+  constexpr int half = To::quads / 2;
+  for (int64_t g = 0; g < count; ++g, packed += From::group_bytes, coarse += To::group_bytes) {
+    const uint8_t* codes = packed + From::header;
+    uint8_t* low = coarse + To::header;
+    for (int j = 0; j < half * 64; j += 16) {  // SSE2: every x86-64 has it
+      uint16_t bits[2];
+      __m128i nibbles[2];
+      for (int side = 0; side < 2; ++side) {
+        const auto* from = reinterpret_cast<const __m128i*>(codes + side * half * 64 + j);
+        const __m128i rounded = _mm_adds_epu8(_mm_loadu_si128(from), _mm_set1_epi8(4));
+        nibbles[side] = _mm_and_si128(_mm_srli_epi16(rounded, 3), _mm_set1_epi8(15));
+        bits[side] = static_cast<uint16_t>(_mm_movemask_epi8(rounded));
+        std::memcpy(low + To::low_bytes + (side * half * 64 + j) / 8, &bits[side], 2);
+      }
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(low + j), _mm_or_si128(nibbles[0], _mm_slli_epi16(nibbles[1], 4)));
+    }
+  }
 }
 
 // ids [n] → rows [n, in] in fp32. 0 on success.

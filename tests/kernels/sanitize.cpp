@@ -8,6 +8,7 @@ int holefill_grouped_linear(const float*, int64_t, int64_t, const uint8_t*, int6
 int holefill_refine_top(const float*, int64_t, int64_t, const uint8_t*, int64_t, const float*, int, int, int, int8_t*,
                         int8_t*, int32_t*, float*, float*, int64_t, int, int);
 int holefill_grouped_rows(const int64_t*, int64_t, int64_t, const uint8_t*, int, int, int, float*);
+void holefill_coarse(const uint8_t*, int64_t, uint8_t*);
 int holefill_attention_supported();
 int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const uint8_t*, float*, int64_t,
                        int64_t, int64_t, int64_t, int64_t, float, int);
@@ -75,6 +76,9 @@ int main() {
           if (status || holefill_grouped_rows(&last, 1, in, weight.data(), c.bits, c.group, c.affine, rows.data()))
             return std::fprintf(stderr, "no kernel for %d bits\n", c.bits), 1;
         }
+  const std::vector<uint8_t> whole = weight_of(37, 96, 8, 32, false);
+  std::vector<uint8_t> upper = weight_of(37, 96, 5, 32, false);
+  holefill_coarse(whole.data(), 3 * 3, upper.data());
   if (holefill_attention_supported())
     for (int64_t dim : {32, 64, 80, 96, 128})
       for (int64_t n : {1, 5})

@@ -9,6 +9,8 @@ import torch
 from holefill.kernels.grouped_linear import (
     FORMATS,
     Grouped,
+    GroupedStack,
+    coarse,
     grouped_linear,
     grouped_rows,
     kernels,
@@ -20,6 +22,7 @@ from holefill.kernels.grouped_linear import (
     stacked_linear,
     unpack,
 )
+from holefill.kernels.quant_linear import QuantLinear
 
 FP32_STEP = torch.finfo(torch.float32).eps
 ACTIVATION_STEP = 1 / 127  # of a row's peak
@@ -183,3 +186,26 @@ def test_refined_outputs_are_the_largest_ones(bits: int, group: int, affine: boo
         assert torch.equal(refined[row], torch.where(outputs, exact[row], plain[row]))
         assert not torch.equal(exact[row], plain[row])
         assert torch.equal(refined[row].argmax(), exact[row].argmax())
+
+
+def test_a_coarse_weight_keeps_the_upper_five_bits() -> None:
+    weight = make(8, 32, False, 50, 96)
+    less = coarse(weight)
+    assert less is not None
+    (codes, scales, _), (upper, wider, _) = unpack(weight), unpack(less)
+    assert torch.equal(upper.int(), ((codes.int() + 4) // 8).clamp_max(31))
+    assert torch.equal(wider, scales * 8)
+    assert codes.min() < 4, "rounding down to nothing is tried"
+    assert codes.max() > 251, "rounding up beyond the end is tried"
+    assert coarse(make(6, 16, False, 16, 32)) is None
+
+
+def test_a_refined_product_takes_its_largest_outputs_from_the_whole_weight() -> None:
+    weight = make(8, 32, False, 700, 96)
+    less = coarse(weight)
+    assert less is not None
+    x = torch.randn(3, 96, generator=torch.Generator().manual_seed(3))
+    wanted = grouped_linear(x, less)
+    refine_top(x, weight, wanted)
+    assert torch.equal(QuantLinear(GroupedStack((weight,)), backend="native-refined")(x), wanted)
+    assert torch.equal(wanted.argmax(1), grouped_linear(x, weight, precise=True).argmax(1))

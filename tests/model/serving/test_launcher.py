@@ -1,0 +1,106 @@
+"""One engine process for every window, and the command that starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+
+from holefill.model.cancel import CancelToken
+from holefill.model.errors import EngineError
+from holefill.model.request import GenerateRequest
+from holefill.model.serving.commands import engine as engine_command
+from holefill.model.serving.launch import LaunchOptions, LocalEngine
+from tests.model.serving.conftest import PROMPT, text_of, wait_for
+
+
+@pytest.fixture
+def launched(
+    tiny_folder: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., LocalEngine]]:
+    """Starts real engine processes on a tiny model, and ends them."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    started: list[LocalEngine] = []
+
+    def launch(model: str = str(tiny_folder), **options: Any) -> LocalEngine:
+        started.append(LocalEngine(LaunchOptions(model, device="cpu", runtime_dir=short_folder / "run", **options)))
+        return started[-1]
+
+    yield launch
+    for engine in started:
+        for pid in pids(engine.socket):
+            os.kill(pid, signal.SIGTERM)
+        wait_for(lambda engine=engine: not pids(engine.socket))  # type: ignore[misc]
+
+
+def pids(path: Path) -> list[int]:
+    """Engine processes that were given this socket."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and str(path).encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def test_one_engine_is_started_shared_and_restarted(launched: Callable[..., LocalEngine]) -> None:
+    first, second = launched(), launched()
+    request = GenerateRequest((1, 2, 3), max_tokens=3)
+    threads = [threading.Thread(target=engine.ensure) for engine in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    answers = {text_of(first, request), text_of(second, request)}
+    (pid,) = pids(first.socket)
+    assert stat.S_IMODE(first.socket.stat().st_mode) == 0o600
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not pids(first.socket))
+    assert {text_of(second, request)} == answers, "a dead engine is replaced without the caller noticing"
+    assert pids(first.socket) != [pid]
+
+
+def test_a_cancelled_request_does_not_wait_for_the_start(short_folder: Path) -> None:
+    engine, cancel = LocalEngine(LaunchOptions("any", runtime_dir=short_folder)), CancelToken()
+    threading.Timer(0.2, cancel.cancel).start()
+    with FileLock(f"{engine.socket}.start"), pytest.raises(EngineError, match="still starting"):  # another window's
+        list(engine.generate(GenerateRequest(PROMPT), cancel))
+
+
+def test_an_engine_that_cannot_start_says_why(launched: Callable[..., LocalEngine], tmp_path: Path) -> None:
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF\3\0\0\0")
+    for model, says in ((str(tmp_path / "cut.gguf"), r"cut\.gguf"), ("no-such-model", "no-such-model")):
+        with pytest.raises(EngineError, match=rf"could not start: .*{says}"):
+            launched(model).ensure()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--listen", "127.0.0.1:0"], "needs --token-file"),
+        (["--listen", "8012", "--token-file", "t"], "HOST:PORT"),
+        (["--listen", "127.0.0.1:0", "--token-file", "none"], "cannot read"),
+        (["--token-file", "none"], "for --listen"),
+        (["--model", "no-such-model"], "no-such-model"),
+    ],
+)
+def test_wrong_options_are_explained(arguments: list[str], says: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(engine_command, [*arguments])
+    assert result.exit_code != 0
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_short_token_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("abc\n")
+    result = CliRunner().invoke(engine_command, ["--listen", "127.0.0.1:0", "--token-file", str(tmp_path / "token")])
+    assert "16 or more" in result.output

@@ -53,7 +53,7 @@ def complete(
     from holefill.lsp_server.one_shot import shoot
     from holefill.model.errors import ModelError
 
-    # The example shows what repository context does to the model; the shipped adapter was trained without any (LOG.md).
+    # The example shows what repository context does to the model; the shipped adapter overlooks it here (LOG.md).
     chosen = served_adapter(model, adapter, no_adapter or (example and adapter is None))
     cursor = _example() if example else _cursor(location)
     wanted = (context or ("on" if example else "off")) == "on"

@@ -327,6 +327,7 @@ class EvaluateGroup(click.Group):
         "repo": "own_commands",
         "typed-holes": "own_commands",
         "latency": "own_commands",
+        "gather": "gather_latency",
         "constraints": "constraints",
     }
 

@@ -7,6 +7,8 @@ import { serverSettings, type Settings } from "./settings";
 import { barItem, startFailure, type ServerStatus } from "./status";
 
 const SECTION = "holefill";
+/** A cursor that stands still this long is where the user may type next. */
+const REST_MS = 300;
 const OFF: ServerStatus = { state: "off", message: "Turned off in this window." };
 
 class Extension {
@@ -15,6 +17,7 @@ class Extension {
     private on = true;
     private thinking = 0;
     private queue: Promise<void> = Promise.resolve();
+    private resting: NodeJS.Timeout | undefined;
     private readonly log = vscode.window.createOutputChannel("holefill", { log: true });
     private readonly bar = vscode.window.createStatusBarItem("holefill.status", vscode.StatusBarAlignment.Right, 100);
 
@@ -33,6 +36,10 @@ class Extension {
             if (event.affectsConfiguration(`${SECTION}.path`)) void this.restart();
             else if (event.affectsConfiguration(SECTION)) void this.sendSettings();
         }));
+        context.subscriptions.push(
+            vscode.window.onDidChangeTextEditorSelection(({ textEditor }) => { this.rest(textEditor); }),
+            vscode.window.onDidChangeActiveTextEditor((editor) => { this.rest(editor); }),
+        );
         this.bar.name = "holefill";
         this.bar.command = "holefill.menu";
         this.bar.show();
@@ -71,6 +78,7 @@ class Extension {
     }
 
     private async stopClient(): Promise<void> {
+        clearTimeout(this.resting);
         const client = this.client;
         this.client = undefined;
         try {
@@ -108,6 +116,18 @@ class Extension {
     private async sendSettings(): Promise<void> {
         if (this.client?.state !== State.Running) return;
         await this.client.sendNotification("workspace/didChangeConfiguration", { settings: { [SECTION]: this.settings() } });
+    }
+
+    /** Tells the server where the cursor came to rest: the prompt there is computed ahead, until a key. */
+    private rest(editor: vscode.TextEditor | undefined): void {
+        clearTimeout(this.resting);
+        if (!this.on || editor === undefined || !["file", "untitled"].includes(editor.document.uri.scheme)) return;
+        this.resting = setTimeout(() => {
+            if (this.client?.state !== State.Running) return;
+            const { line, character } = editor.selection.active;
+            const textDocument = this.client.code2ProtocolConverter.asTextDocumentIdentifier(editor.document);
+            void this.client.sendNotification("holefill/cursor", { textDocument, position: { line, character } });
+        }, REST_MS);
     }
 
     private show(status: ServerStatus): void {

@@ -87,7 +87,7 @@ def test_an_output_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> No
 def test_bench_runs_the_weights_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def load(path: Path, weights: str) -> None:
+    def load(path: Path, weights: str, adapter: Path | None) -> None:
         asked.append(weights)
         raise CheckpointError("as far as this test goes")
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast, get_args
 
@@ -153,6 +154,10 @@ def bench(
     if gpu:
         _bench_gpu(model, repeats, output)
         return
+    if peer_drafts and data is None:
+        raise click.UsageError("--peer-drafts answers the prompts of --data: name its folder")
+    if peer_drafts and find_spec("llama_cpp") is None:
+        raise click.ClickException("--peer-drafts needs llama.cpp: pip install 'holefill[peers]'")
     try:
         path = ModelStore.default().resolve(model)
         adapter = shipped_adapter(model) if with_adapter else None

@@ -229,18 +229,17 @@ class Completer:
         shown = postprocess_all(draft.candidates[1:], place, asked.max_tokens)
         others = tuple(dict.fromkeys(other for other in shown if other and other != text))
         others = others if reason is Reason.MODEL else ()
-        imports: tuple[str, ...] = ()
         if reason is Reason.MODEL and judge is not None:
             judged = self._judged(judge, cursor, prompt, draft, text, asked, cancel, due)
             stages.mark("judge")
             others = tuple(dict.fromkeys(other for other in (text, *others) if other != judged.option.text))
             others = others if request.alternatives > 0 else ()
-            text, imports = judged.option.text, judged.imports
+            text = judged.option.text
             receipt = replace(receipt, judged=judged, raw_text=judged.option.raw, stage_ms=stages.total())
         for other in reversed(others):  # so that what follows the one the user takes is known too
             self._remember(key, cursor, other, receipt)
         self._remember(key, cursor, text, receipt, others if request.alternatives > 0 else None)
-        return Completion(text, reason, receipt, alternatives=others, candidates=draft.candidates, imports=imports)
+        return Completion(text, reason, receipt, alternatives=others, candidates=draft.candidates)
 
     def _judged(
         self,

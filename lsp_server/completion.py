@@ -132,8 +132,6 @@ class Completion:
     candidates: tuple[Candidate, ...] = ()
     """The model's answers as they were before post-processing, ``text`` first; none when only one was asked for."""
     replace_after: int = 0
-    imports: tuple[str, ...] = ()
-    """Import statements that ``text`` needs and the file lacks."""
 
 
 def accepted(cursor: Cursor, completion: Completion) -> Cursor:

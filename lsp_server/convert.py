@@ -113,7 +113,7 @@ def trigger_of(kind: types.InlineCompletionTriggerKind) -> Trigger:
 
 
 def inline_items(
-    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding, uri: str = ""
+    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding, uri: str
 ) -> list[types.InlineCompletionItem]:
     """One item per alternative, each with an explicit one-line range (none means the whole rest of the line)."""
     cursor = request.cursor
@@ -124,7 +124,7 @@ def inline_items(
 
 
 def inline_items_for_selection(
-    completion: Completion, selected: types.SelectedCompletionInfo, typed: str, uri: str = ""
+    completion: Completion, selected: types.SelectedCompletionInfo, typed: str, uri: str
 ) -> list[types.InlineCompletionItem]:
     """Items that begin with the selected entry and use its range, as VS Code demands; ``typed`` is its typed part."""
     texts = [typed + text for text in (completion.text, *completion.alternatives) if text]
@@ -143,7 +143,7 @@ def _accepted(index: int, uri: str, start: types.Position, text: str) -> types.C
 
 
 def completion_list(
-    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding, uri: str = ""
+    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding, uri: str
 ) -> types.CompletionList:
     """The same answer for clients without inline completion: one preselected entry of the completion menu."""
     if not completion.text:

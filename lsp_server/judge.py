@@ -58,8 +58,6 @@ class Judged:
     rewrites: int = 0
     """Times the model wrote anew, whether or not that was taken."""
     repaired: bool = False
-    imports: tuple[str, ...] = ()
-    """Statements without which the text is wrong."""
 
     @property
     def errors(self) -> int:
@@ -131,7 +129,7 @@ class Judge:
 
 def _judged(holes: TypedHoles, cursor: Cursor, option: Option, due: Deadline) -> Judged:
     checked = check(holes, cursor, option.text, due)
-    return Judged(option, checked, imports=tuple(problem.fix for problem in checked.problems if problem.fix))
+    return Judged(option, checked)
 
 
 def _rewriting(holes: TypedHoles, cursor: Cursor, judged: Judged, due: Deadline) -> Rewrite | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -26,7 +26,7 @@ class Says:
     def __init__(self, text: str, size: int = 1, finish: FinishReason = FinishReason.LENGTH) -> None:
         self.text, self.size, self.finish, self.said = text, size, finish, 0
 
-    def generate(self, request: GenerateRequest, cancel: CancelToken):  # type: ignore[no-untyped-def]
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         assert request.stop == StopSpec()  # nothing may be cut before both views are complete
         for start in range(0, len(self.text), self.size):
             if cancel.is_set():
@@ -95,7 +95,7 @@ def test_the_callers_cancel_reaches_the_engine(system: Callable[..., System], ca
 class Branches(Says):
     """One that also says what else it might have said, as the engine does: under the request's own rule."""
 
-    def generate(self, request: GenerateRequest, cancel: CancelToken):  # type: ignore[no-untyped-def]
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         if request.alternatives == 0:
             yield from super().generate(request, cancel)
             return
@@ -115,7 +115,8 @@ def test_other_answers_are_generated_under_the_products_rule() -> None:
 
 
 def test_an_engine_that_heals_heals_recorded_too() -> None:
-    engine = Says("x")
-    assert not RecordingBackend(engine, lambda text: True).heals
-    engine.heals = True  # type: ignore[attr-defined]
-    assert RecordingBackend(engine, lambda text: True).heals
+    class Heals(Says):
+        heals = True
+
+    assert not RecordingBackend(Says("x"), lambda text: True).heals
+    assert RecordingBackend(Heals("x"), lambda text: True).heals

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -44,7 +45,7 @@ def invoke(system: MakeSystem, monkeypatch: pytest.MonkeyPatch, data: Path) -> C
     return run
 
 
-def last(result: Result) -> dict[str, object]:
+def last(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     value = json.loads(result.stdout.strip().split("\n")[-1])
     assert isinstance(value, dict)
@@ -65,8 +66,8 @@ def test_the_last_line_keeps_its_contract(invoke: Callable[..., Result], data: P
     assert line["metrics"] == pytest.approx(
         {"em": 100.0, "es": 100.0, "id_f1": 100.0, "em_untruncated": 100.0, "natural_stop": 0.0}
     )
-    assert line["by"]["kind"]["line"]["n"] == 6  # type: ignore[index]
-    assert line["by"]["lang"]["python"]["em"] == 100.0  # type: ignore[index]
+    assert line["by"]["kind"]["line"]["n"] == 6
+    assert line["by"]["lang"]["python"]["em"] == 100.0
 
 
 def test_json_prints_nothing_else(invoke: Callable[..., Result], data: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_wrong_answer_scores_less(invoke: Callable[..., Result], data: Path) -
         return "\n    nothing\n\n" if "def f0" in prompt else right_answer(prompt)
 
     metrics = last(invoke("humaneval-fim", "--data", str(data), answer=mixed))["metrics"]
-    assert metrics["em"] == pytest.approx(100 * 5 / 6, abs=0.01)  # type: ignore[index]
+    assert metrics["em"] == pytest.approx(100 * 5 / 6, abs=0.01)
 
 
 def test_a_broken_case_is_reported_and_not_fatal(invoke: Callable[..., Result], data: Path) -> None:
@@ -135,11 +136,11 @@ def test_context_arms_are_paired(invoke: Callable[..., Result], data: Path) -> N
 
     result = invoke("replay", "--data", str(data), "--repos", "toy", "--context", "both", answer=informed)
     line = last(result)
-    assert line["arms"]["off"]["em"] == 0  # type: ignore[index]
-    assert line["arms"]["on"]["em"] == 100  # type: ignore[index]
-    assert line["paired"]["em"]["interval"] == [100.0, 100.0]  # type: ignore[index]
-    assert line["paired"]["em"]["gained"] == 4  # type: ignore[index]
-    assert line["by"]["cross_file"]["true"]["cross_names"] == 100  # type: ignore[index]
+    assert line["arms"]["off"]["em"] == 0
+    assert line["arms"]["on"]["em"] == 100
+    assert line["paired"]["em"]["interval"] == [100.0, 100.0]
+    assert line["paired"]["em"]["gained"] == 4
+    assert line["by"]["cross_file"]["true"]["cross_names"] == 100
     assert "better" in result.output
 
 
@@ -178,7 +179,7 @@ def test_compare_and_show_and_report(invoke: Callable[..., Result], data: Path) 
     worse = a.rename(data / "a.jsonl")
     better = Path(str(last(invoke("humaneval-fim", "--data", str(data)))["run"]))
     compared = last(invoke("compare", str(worse), str(better)))
-    assert compared["paired"]["em"]["difference"] == 100  # type: ignore[index]
+    assert compared["paired"]["em"]["difference"] == 100
     shown = invoke("show", "task-3", "--run", str(better))
     assert "z = x + y + 3" in shown.output
     assert "y = 3<|fim_suffix|>" in shown.output  # the prompt, as the engine got it
@@ -197,11 +198,11 @@ def test_arms_of_one_run_are_compared_by_name(invoke: Callable[..., Result], dat
     asked = ("replay", "--data", str(data), "--repos", "toy", "--context")
     run = str(last(invoke(*asked, "off,imports,on", answer=informed))["run"])
     alone = last(invoke("compare", run))
-    assert list(alone["paired_with"]) == ["imports", "on"]  # type: ignore[call-overload]
+    assert list(alone["paired_with"]) == ["imports", "on"]
     assert (alone["a"], alone["b"]) == (f"{run}@off", f"{run}@imports")
     named = last(invoke("compare", f"{run}@on", f"{run}@off"))
     assert (named["a"], named["b"]) == (f"{run}@on", f"{run}@off")
-    assert named["paired"]["em"]["difference"] == -100  # type: ignore[index]
+    assert named["paired"]["em"]["difference"] == -100
     assert "paired_with" not in named
 
     other = str(last(invoke(*asked, "off", answer=informed))["run"])

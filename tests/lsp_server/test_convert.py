@@ -73,27 +73,31 @@ def request(text: str, offset: int) -> CompletionRequest:
 
 def test_range_is_explicit_and_on_one_line() -> None:
     position = types.Position(0, 3)
-    (item,) = inline_items(Completion("nt(x)\ny", Reason.MODEL), request("pri\n", 3), position, UTF16)
+    (item,) = inline_items(Completion("nt(x)\ny", Reason.MODEL), request("pri\n", 3), position, UTF16, "file:///w/a.py")
     assert item.range == types.Range(position, position)
     assert item.insert_text == "nt(x)\ny"
     assert item.command is not None
     (item,) = inline_items(
-        Completion("b", Reason.MODEL, replace_after=1), request("a😀\n", 1), types.Position(0, 1), UTF16
+        Completion("b", Reason.MODEL, replace_after=1),
+        request("a😀\n", 1),
+        types.Position(0, 1),
+        UTF16,
+        "file:///w/a.py",
     )
     assert item.range == types.Range(types.Position(0, 1), types.Position(0, 3))
-    assert inline_items(Completion("", Reason.EMPTY), request("", 0), position, UTF16) == []
+    assert inline_items(Completion("", Reason.EMPTY), request("", 0), position, UTF16, "") == []
 
 
 def test_selected_entry_keeps_its_range() -> None:
     where = types.Range(types.Position(0, 6), types.Position(0, 9))
     selected = types.SelectedCompletionInfo(where, "append")
-    (item,) = inline_items_for_selection(Completion("end(x)", Reason.MODEL), selected, "app")
+    (item,) = inline_items_for_selection(Completion("end(x)", Reason.MODEL), selected, "app", "file:///w/a.py")
     assert (item.insert_text, item.range) == ("append(x)", where)
-    assert inline_items_for_selection(Completion("ly(x)", Reason.MODEL), selected, "app") == []
+    assert inline_items_for_selection(Completion("ly(x)", Reason.MODEL), selected, "app", "") == []
 
 
 def test_menu_entry_replaces_the_typed_word() -> None:
-    listed = completion_list(Completion("nt(x)", Reason.MODEL), request("é = pri", 7), types.Position(0, 8), UTF8)
+    listed = completion_list(Completion("nt(x)", Reason.MODEL), request("é = pri", 7), types.Position(0, 8), UTF8, "")
     (item,) = listed.items
     assert isinstance(item.text_edit, types.TextEdit)
     assert item.text_edit.new_text == "print(x)"

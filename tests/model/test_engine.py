@@ -169,7 +169,9 @@ def test_cancelled_background_work_keeps_what_it_has(byte_tokenizer: Tokenizer, 
     assert engine.warm(prompt, cancel).prompt_tokens == 100
     assert target.forwards == [16, 16]
     assert engine.warm(prompt).cached_tokens == 32
-    assert collect(engine, GenerateRequest(prompt))[-1].timing.cached_tokens == 99  # type: ignore[union-attr]
+    timing = collect(engine, GenerateRequest(prompt))[-1].timing
+    assert timing is not None
+    assert timing.cached_tokens == 99
 
 
 def test_a_cancelled_request_leaves_the_queue(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:

@@ -24,9 +24,11 @@ from holefill.model.tokenizer import Tokenizer
 from tests.model.serving.conftest import PROMPT, TOKEN, Running, serving, text_of
 
 
-def test_work_ahead_over_http_keeps_rows_teaches_drafts_and_is_no_request(running: Running) -> None:
+def test_work_ahead_over_http_keeps_rows_teaches_drafts_and_is_no_request(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     learned: list[int] = []
-    running.speculator.learn = lambda ids, logits: learned.extend(ids)  # type: ignore[method-assign]
+    monkeypatch.setattr(running.speculator, "learn", lambda ids, logits: learned.extend(ids))
     backend = HttpBackend(uds=running.uds)
     assert backend.warms
     assert backend.warm(PROMPT).prompt_tokens == 40

@@ -39,7 +39,7 @@ def launched(
     for engine in started:
         for pid in pids(engine.socket):
             os.kill(pid, signal.SIGTERM)
-        wait_for(lambda engine=engine: not pids(engine.socket))  # type: ignore[misc]
+    wait_for(lambda: not any(pids(engine.socket) for engine in started))
 
 
 def pids(path: Path) -> list[int]:

@@ -13,7 +13,7 @@ from holefill.evaluation.latency import Key, latency_json, replay_keys
 from holefill.evaluation.runner import System, cpu_name
 from holefill.evaluation.suites.loaders import LOADERS
 from holefill.model.request import GenerateRequest
-from holefill.model.spec.measure import ALL, PLAIN, Arm, Prompt, SpeculationReport, arms, measure_speculation
+from holefill.model.spec.measure import OURS, PLAIN, Arm, Prompt, SpeculationReport, arms, measure_speculation
 from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.speculator import TreeSpeculator
 
@@ -25,7 +25,7 @@ _KEYS = 12
 
 def measure_on_source(ours: Ours, prompts: int) -> dict[str, object]:
     """On this package's own source, so that no data is needed."""
-    report, accepted = _measure(ours, _own_prompts(ours, prompts), {ALL: Arm()})
+    report, accepted = _measure(ours, _own_prompts(ours, prompts), {OURS: Arm()})
     keys = latency_json(_keys(ours, prompts))
     return _summary(report, accepted) | {
         "prefilled_per_key": keys["prefilled_per_key"],
@@ -38,7 +38,7 @@ def measure_on_source(ours: Ours, prompts: int) -> dict[str, object]:
 def measure_on_replay(
     ours: Ours, data: Path, prompts: int, peer: Path | None = None, seed: int = 0
 ) -> dict[str, object]:
-    """On ``prompts`` recorded edits; every drafter alone, and trees of fixed size, in the same run.
+    """On ``prompts`` recorded edits; other drafters, and trees of fixed size, in the same run.
 
     ``peer``: a GGUF file for llama.cpp to answer the same prompts with. Raises ImportError where it is not installed.
     """
@@ -66,27 +66,27 @@ def measure_on_replay(
 def _measure(
     ours: Ours, prompts: Iterator[Prompt], wanted: Mapping[str, Arm]
 ) -> tuple[SpeculationReport, Mapping[str, int]]:
-    """The report, and tokens that all drafters together got right, by drafter."""
+    """The report, and tokens that the drafters of the default got right, by source."""
     store = RepositoryStore(ours.tokenizer.encode)
-    together: list[TreeSpeculator] = []
+    by_default: list[TreeSpeculator] = []
 
     def speculator_of(arm: Arm) -> TreeSpeculator:
         made = ours.speculator(arm, store)
         if arm == Arm():
-            together.append(made)
+            by_default.append(made)
         return made
 
     report = measure_speculation(ours.engine, speculator_of, prompts, wanted)
-    return report, together[0].tally.accepted_by_source
+    return report, by_default[0].tally.accepted_by_source
 
 
 def _summary(report: SpeculationReport, accepted: Mapping[str, int]) -> dict[str, object]:
     """``speedup``: tokens per second over our own engine without drafts; ``mat``: tokens per forward;
     ``by_drafter``: share of the tokens that each had proposed."""
-    drafting, plain = report.results[ALL], report.results[PLAIN]
+    drafting, plain = report.results[OURS], report.results[PLAIN]
     return {
-        "speedup": round(report.speedup(ALL), 3),
-        "speedup_cpu": round(report.speedup(ALL, cpu=True), 3),
+        "speedup": round(report.speedup(OURS), 3),
+        "speedup_cpu": round(report.speedup(OURS, cpu=True), 3),
         "mat": round(drafting.mat, 3),
         "by_drafter": {name: round(count / drafting.tokens, 3) for name, count in sorted(accepted.items())},
         "tok_s": round(drafting.tokens / drafting.seconds, 2),

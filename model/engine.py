@@ -24,6 +24,7 @@ from holefill.model.job import Job
 from holefill.model.kv.prefix import Cache, PrefixCache, Slot
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.spec.top import Likeliest, likeliest
 from holefill.model.spec.tree import DraftTree, ancestor_mask
 from holefill.model.spec.verify import Verdict, verify
 from holefill.model.tokenizer import Tokenizer
@@ -67,11 +68,11 @@ class Speculator(Protocol):
     def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
         """At most ``budget`` nodes below the root ``ids[-1]``; ``ids`` is the prompt and the answer so far."""
 
-    def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
-        """What came of the last proposal; ``logits`` is [len(tree), vocab]."""
+    def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
+        """What came of the last proposal; ``top`` is what the model expected at each node."""
 
-    def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
-        """What the model expects after each of these prompt tokens; ``logits`` is [len(ids), vocab]."""
+    def learn(self, ids: Sequence[int], top: Likeliest) -> None:
+        """``top``: what the model expects after each of these prompt tokens."""
 
     def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
         """Text to draft from; called from any thread."""
@@ -245,7 +246,7 @@ class Engine(Generic[C]):
         logits = self._transformer.forward(torch.tensor(ids), slot.cache, logit_rows=rows)
         slot.ids += ids
         if learner is not None:
-            learner.learn(ids, logits)
+            learner.learn(ids, likeliest(logits))
 
     def _give_way(self, job: Job) -> bool:
         """A background job lets waiting interactive ones compute; True when it did, and must take its slot anew."""
@@ -271,18 +272,18 @@ class Engine(Generic[C]):
             tree = self._propose(job) if guide is None else guide.prune(self._propose(job))
             pending = job.ids[slot.cache.length : -1]
             logits = self._forward(pending, tree, slot)
-            position = len(job.ids) - len(job.request.prompt_ids)
+            position, top = len(job.ids) - len(job.request.prompt_ids), likeliest(logits)
             if guide is None:
-                verdict = verify(tree, logits, job.request.sampling, position=position)
+                verdict = verify(tree, logits, job.request.sampling, position=position, top=top)
             else:
-                verdict = guided_verify(guide, tree, logits, job.request.sampling, position)
+                verdict = guided_verify(guide, tree, logits, job.request.sampling, position, top)
             self._commit(slot, len(pending), tree, verdict)
             self._mark_round(job)
             job.ids += verdict.tokens
             if job.steps is not None:
                 job.steps += steps_of(verdict.tokens, verdict.logprobs, logits[list(verdict.path)])
             if self._speculator is not None:
-                self._speculator.observe(tree, verdict, logits)
+                self._speculator.observe(tree, verdict, top)
             for token_id, logprob in zip(verdict.tokens, verdict.logprobs, strict=True):
                 if answer.finish is None:
                     answer.push(token_id, logprob)

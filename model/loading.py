@@ -32,7 +32,7 @@ def load_engine(
     adapter: Path | None = None,
     kernels: Name = "auto",
 ) -> Engine[KVCache]:
-    """Drafts with all drafters unless ``speculation`` is off or a ``speculator`` is given.
+    """Drafts with ``spec.drafters.DEFAULT`` unless ``speculation`` is off or a ``speculator`` is given.
 
     ``adapter``: file of a low-rank adapter of this model. It is part of the engine from here on: an engine's cached
     rows and learned drafts are of one adapter, or of none.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from holefill.model.constrain.vocabulary import unpack
 from holefill.model.request import Sampling
+from holefill.model.spec.top import Likeliest
 from holefill.model.spec.tree import DraftTree
 from holefill.model.spec.verify import Verdict, verify
 
@@ -28,17 +29,19 @@ class Guide(Protocol):
     def commit(self, tokens: tuple[int, ...]) -> None: ...
 
 
-def guided_verify(guide: Guide, tree: DraftTree, logits: torch.Tensor, sampling: Sampling, position: int) -> Verdict:
+def guided_verify(
+    guide: Guide, tree: DraftTree, logits: torch.Tensor, sampling: Sampling, position: int, top: Likeliest | None = None
+) -> Verdict:
     """``spec.verify.verify`` under the masks of every node, which are made only where they would change something.
 
     Greedy: as long as the model's own choices are allowed, masking the others away changes nothing.
     """
     if sampling.temperature <= 0:
-        verdict = verify(tree, logits, sampling, position=position)
+        verdict = verify(tree, logits, sampling, position=position, top=top)
         if guide.first_forbidden(verdict.tokens) is None:
             guide.commit(verdict.tokens)
             return verdict
     mask = torch.from_numpy(unpack(guide.words(tree), logits.shape[1])).to(logits.device)
-    verdict = verify(tree, logits, sampling, position=position, mask=mask)
+    verdict = verify(tree, logits, sampling, position=position, mask=mask, top=top)
     guide.commit(verdict.tokens)
     return verdict

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from holefill.model.spec.calibration import Calibration, Evidence
-from holefill.model.spec.cost import CostCurve
+from holefill.model.spec.cost import Cost
 from holefill.model.spec.tree import DraftTree
 
 
@@ -35,7 +35,7 @@ class FusedNode:
 
 
 def build(
-    trees: Sequence[DraftTree], cost: CostCurve, budget: int, calibration: Calibration, token_ms: float | None = None
+    trees: Sequence[DraftTree], cost: Cost, budget: int, calibration: Calibration, token_ms: float | None = None
 ) -> DraftTree:
     """At most ``budget`` drafted nodes out of all ``trees``, which share their root. ``token_ms`` as in ``select``."""
     return select(fuse(trees, calibration), cost, budget, token_ms)
@@ -54,7 +54,7 @@ def fuse(trees: Sequence[DraftTree], calibration: Calibration) -> FusedNode:
     return root
 
 
-def select(root: FusedNode, cost: CostCurve, budget: int, token_ms: float | None = None) -> DraftTree:
+def select(root: FusedNode, cost: Cost, budget: int, token_ms: float | None = None) -> DraftTree:
     """Takes nodes by path product and stops where the next one costs more than it gives.
 
     A node of value v saves v · ``token_ms``, the time a token takes in the long run (without drafts, c(1): the

@@ -18,8 +18,22 @@ ONCE_ABOVE = 9
 """Larger trees are rare on a CPU; their noise decides little."""
 LARGEST = 64
 """Trees up to this size are cut short where nothing pays any more."""
+PAST = 0.97
+"""Weight of the past of ``LiveCost``: the last 30 forwards count."""
+PRIOR, RIDGE = 4.0, 0.2
+"""Forwards that the measurement is worth, at first and for the slope for ever."""
+OUTLIER, BOUND = 2.0, 4.0
+"""Largest factor between one forward and its expectation, and between a part of the curve and its measurement."""
 CONTEXT = 512
 """Rows in the cache while forwards are timed: a usual prompt's."""
+
+
+class Cost(Protocol):
+    """What ``build.select`` asks; milliseconds."""
+
+    def __call__(self, tokens: int) -> float: ...
+
+    def cheapest(self, tokens: int) -> float: ...
 
 
 class Target(Protocol):
@@ -61,6 +75,43 @@ class CostCurve:
     def flat(cls) -> CostCurve:
         """Every forward costs the same: drafts are never cut (tests; a GPU far from its compute limit)."""
         return cls((1, 2), (1.0, 1.0))
+
+
+class LiveCost:
+    """A measured curve, corrected by the forwards that follow it.
+
+    On a shared machine the two things a forward waits for, reading the weights and computing rows, change by the minute
+    and apart from each other (0.5B, 2 threads: t(1) 5.3 or 8.0 ms, t(8) 12.2 or 10.3). So a · c(1) + b · (c(n) − c(1))
+    is fitted by least squares, what is past weighing less and less; before there is anything to fit, a = b = 1.
+    """
+
+    def __init__(self, measured: CostCurve) -> None:
+        self._measured = measured
+        self._base = measured(1)
+        self._a = self._b = 1.0
+        start = PRIOR * self._base**2  # the measurement counts as so many forwards, for either part
+        self._xx = [start, 0.0, start]
+        self._xy = [start, start]
+
+    def __call__(self, tokens: int) -> float:
+        return self._a * self._base + self._b * (self._measured(tokens) - self._base)
+
+    def cheapest(self, tokens: int) -> float:
+        """As of ``CostCurve``."""
+        return self._b * self._measured.cheapest(tokens)
+
+    def observe(self, tokens: int, ms: float) -> None:
+        """A forward of ``tokens`` took ``ms``; one that waited for something else is not taken at its word."""
+        expected = self(tokens)
+        ms = min(max(ms, expected / OUTLIER), expected * OUTLIER)
+        x, z = self._base, self._measured(tokens) - self._base
+        self._xx = [PAST * old + new for old, new in zip(self._xx, (x * x, x * z, z * z), strict=True)]
+        self._xy = [PAST * old + new for old, new in zip(self._xy, (x * ms, z * ms), strict=True)]
+        (xx, xz, zz), (xy, zy) = self._xx, self._xy
+        zz, zy = zz + RIDGE * x * x, zy + RIDGE * x * x  # while every forward is of one size, b stays near 1
+        determinant = xx * zz - xz * xz
+        self._a = min(max((xy * zz - zy * xz) / determinant, 1 / BOUND), BOUND)
+        self._b = min(max((zy * xx - xy * xz) / determinant, 1 / BOUND), BOUND)
 
 
 def measure_cost(

@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
-
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Speculator
 from holefill.model.errors import EngineError
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Backend, GenerateRequest, Timing
-from holefill.model.spec.drafters import DRAFTERS
+from holefill.model.spec.drafters import DEFAULT, DRAFTERS
 from holefill.model.spec.speculator import TreeSpeculator
+from holefill.model.spec.top import Likeliest
 from holefill.model.spec.tree import DraftTree
 from holefill.model.spec.verify import Verdict
 
-ALL, PLAIN = "all", "plain"
+OURS, PLAIN = "ours", "plain"
 FIXED = (2, 4, 6, 8, 12)
+WIDE = 16
+"""Nodes of the arms that tell what drafters find, whatever a node costs here."""
 
 Clock = Callable[[], float]
 
@@ -39,15 +40,18 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    drafters: tuple[str, ...] = tuple(DRAFTERS)
+    drafters: tuple[str, ...] = DEFAULT
     fixed_nodes: int | None = None
 
 
 def arms(fixed: Sequence[int] = FIXED) -> dict[str, Arm]:
-    """All drafters, each alone, all without the automaton, and all with a fixed number of nodes."""
+    """What serves by default and that with a fixed number of nodes; then all drafters, each of the others alone, and
+    all without the automaton; and those again with many nodes."""
     others = tuple(name for name in DRAFTERS if name != "automaton")
-    found = {ALL: Arm()} | {name: Arm((name,)) for name in DRAFTERS} | {"+".join(others): Arm(others)}
-    return found | {f"K={nodes}": Arm(fixed_nodes=nodes) for nodes in fixed}
+    sets = {"all": tuple(DRAFTERS)} | {name: (name,) for name in DRAFTERS} | {"+".join(others): others}
+    found = {OURS: Arm()} | {f"K={nodes}": Arm(fixed_nodes=nodes) for nodes in fixed}
+    found |= {name: Arm(names) for name, names in sets.items() if names != DEFAULT}
+    return found | {f"{name} K={WIDE}": Arm(names, WIDE) for name, names in sets.items()}
 
 
 @dataclass(slots=True)
@@ -102,13 +106,13 @@ class Switch:
     def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
         return DraftTree.root(ids[-1]) if self.current is None else self.current.propose(request, ids, budget)
 
-    def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
+    def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
         if self.current is not None:
-            self.current.observe(tree, verdict, logits)
+            self.current.observe(tree, verdict, top)
 
-    def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
+    def learn(self, ids: Sequence[int], top: Likeliest) -> None:
         for speculator in self.all:
-            speculator.learn(ids, logits)
+            speculator.learn(ids, top)
 
     def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
         raise EngineError("a measurement gives its drafters their repository itself")

@@ -17,9 +17,6 @@ from holefill.model.request import Sampling
 
 log = logging.getLogger(__name__)
 
-TOP = 8
-"""Of ``kernels.top``; larger k go through torch."""
-
 
 def serves(logits: torch.Tensor) -> bool:
     """Whether these kernels run where the logits are."""
@@ -33,17 +30,11 @@ def _serves(device: torch.device) -> bool:
     return obstacle is None
 
 
-def top(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k ≤ 8 likeliest of every row: log-probabilities and ids [n, k]."""
+def top(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The 8 likeliest of every row: ids and log-probabilities [n, 8]."""
     from holefill.kernels import top as kernel
 
-    ids, log_probs = kernel.top(logits.contiguous())
-    return log_probs[:, :k], ids[:, :k].long()
-
-
-def argmax(logits: torch.Tensor) -> torch.Tensor:
-    """Index of the first maximum of every row, [n]."""
-    return top(logits, 1)[1][:, 0]
+    return kernel.top(logits.contiguous())
 
 
 def draw(logits: torch.Tensor, sampling: Sampling, noise: Sequence[float]) -> torch.Tensor:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import GenerateRequest
 from holefill.model.spec import build
 from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.calibration import Calibration
-from holefill.model.spec.cost import CostCurve
-from holefill.model.spec.drafters import DRAFTERS
+from holefill.model.spec.cost import OUTLIER, CostCurve, LiveCost
+from holefill.model.spec.drafters import DEFAULT, DRAFTERS
 from holefill.model.spec.drafters.drafter import DraftContext, Drafter, Scope, TopTokens
-from holefill.model.spec.drafters.recycling import UNKNOWN, WIDTH
+from holefill.model.spec.drafters.recycling import UNKNOWN
 from holefill.model.spec.prompt import read_prompt
 from holefill.model.spec.repository import RepositoryStore
-from holefill.model.spec.top import top_k
+from holefill.model.spec.top import Likeliest
 from holefill.model.spec.tree import DraftTree
 from holefill.model.spec.verify import Verdict
 
@@ -51,24 +51,28 @@ class TreeSpeculator:
         vocabulary: int,
         *,
         cost: CostCurve,
-        drafters: Iterable[str] = tuple(DRAFTERS),
+        drafters: Iterable[str] = DEFAULT,
         encode: Callable[[str], list[int]] | None = None,
         fim_ids: tuple[int, int, int] | None = None,
         fixed_nodes: int | None = None,
         repositories: RepositoryStore | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``fixed_nodes`` switches the cost rule off: the baseline it is measured against."""
+        """``fixed_nodes`` switches the cost rule off: the baseline it is measured against. ``clock``: seconds."""
         unknown = sorted(set(drafters) - set(DRAFTERS))
         if unknown:
             raise ValueError(f"unknown drafters {unknown}: choose among {sorted(DRAFTERS)}")
         self._drafters: Mapping[str, Drafter] = {name: DRAFTERS[name](vocabulary) for name in drafters}
-        self._cost = cost
+        self._cost, self._clock = LiveCost(cost), clock
         self._encode = encode
         self._fim_ids = fim_ids
         self._fixed_nodes = fixed_nodes
         self.repositories = repositories or RepositoryStore(encode or (lambda text: []))
         self._spent_ms, self._got = cost(1), 1.0
-        """Running means of a round's cost and of its tokens; their ratio is what a token costs in the long run."""
+        """Running means of a round's time and of its tokens; their ratio is what a token costs in the long run."""
+        self._asked = self._proposed_at = 0.0
+        self._first = True
+        """The first round of a request: its forward takes the rest of the prompt along, so its time tells nothing."""
         self._buffers: list[BufferIndex] = []
         self._texts: dict[str, list[int]] = {}
         self._request: GenerateRequest | None = None
@@ -81,7 +85,9 @@ class TreeSpeculator:
 
     def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
         """At most ``budget`` nodes below the root ``ids[-1]``."""
-        if request is not self._request or len(ids) != self._known:
+        self._asked = self._clock()
+        self._first = request is not self._request or len(ids) != self._known
+        if self._first:
             self._begin(request, ids)
         self._context.root = ids[-1]
         trees = [DraftTree.root(ids[-1])]
@@ -95,34 +101,39 @@ class TreeSpeculator:
         else:
             token_ms = min(self._spent_ms / self._got, self._cost(1))
             self._proposed = build.select(self._fused, self._cost, budget, token_ms)
+        self._proposed_at = self._clock()
         return self._proposed
 
-    def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
-        """Learn from every node the target has judged; ``logits`` [len(tree), vocab] are unmasked.
+    def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
+        """Learn from every node the target has judged; ``top`` is of its logits, unmasked.
 
         ``tree`` is what was proposed, without the nodes that a constraint forbids.
         """
         if self._proposed is None:  # the engine had no room for drafts
             return
         self._proposed = None
+        if not self._first:
+            self._cost.observe(len(tree), 1000 * (self._clock() - self._proposed_at))
         context = self._context
         # The root may be a marker (the hole's); what follows it follows the text before the hole.
         root = context.text[-1] if context.text else context.root
         before = context.text[-2] if len(context.text) > 1 else UNKNOWN
-        top = _top_tokens((root, *tree.token[1:]), _before(tree, root, before), logits)
+        judged = _top_tokens((root, *tree.token[1:]), _before(tree, root, before), top)
         self._count(tree, verdict)
         build.observe(self._fused, verdict.tokens, self.calibration)
         context.text += verdict.tokens
         context.buffer.commit(verdict.tokens)
         self._known += len(verdict.tokens)
         for drafter in self._drafters.values():
-            drafter.observe(context, top)
+            drafter.observe(context, judged)
+        if not self._first:
+            self._weigh_round(len(tree), len(verdict.tokens))
 
-    def learn(self, ids: Sequence[int], logits: torch.Tensor) -> None:
-        """What the target expects after each token of a prompt; ``logits`` [len(ids), vocab]."""
-        top = _top_tokens(tuple(ids), (UNKNOWN, *ids[:-1]), logits)
+    def learn(self, ids: Sequence[int], top: Likeliest) -> None:
+        """What the target expects after each token of a prompt."""
+        expected = _top_tokens(tuple(ids), (UNKNOWN, *ids[:-1]), top)
         for drafter in self._drafters.values():
-            drafter.learn_top(top)
+            drafter.learn_top(expected)
 
     def index_repository(self, documents: Sequence[Sequence[int]], repository: str = "") -> None:
         """Token ids of the repository's files, for the automaton drafter. They shape drafts, never answers."""
@@ -179,8 +190,12 @@ class TreeSpeculator:
             node = node.children[token]
             for evidence in node.evidences:
                 tally.accepted_by_source[evidence.source] = tally.accepted_by_source.get(evidence.source, 0) + 1
-        self._spent_ms += (1 - MEMORY) * (self._cost(len(tree)) - self._spent_ms)
-        self._got += (1 - MEMORY) * (len(verdict.tokens) - self._got)
+
+    def _weigh_round(self, rows: int, tokens: int) -> None:
+        """Proposing and learning cost time as well as the forward; a round that waited for something else does not."""
+        took = min(1000 * (self._clock() - self._asked), OUTLIER * self._cost(rows))
+        self._spent_ms += (1 - MEMORY) * (took - self._spent_ms)
+        self._got += (1 - MEMORY) * (tokens - self._got)
 
 
 def _before(tree: DraftTree, root: int, before_root: int) -> tuple[int, ...]:
@@ -188,6 +203,5 @@ def _before(tree: DraftTree, root: int, before_root: int) -> tuple[int, ...]:
     return (before_root, *(root if parent == 0 else tree.token[parent] for parent in tree.parent[1:]))
 
 
-def _top_tokens(tokens: tuple[int, ...], before: tuple[int, ...], logits: torch.Tensor) -> TopTokens:
-    values, indices = top_k(logits, WIDTH)
-    return TopTokens(tokens, before, indices.cpu().numpy().astype(np.int32), values.float().softmax(-1).cpu().numpy())
+def _top_tokens(tokens: tuple[int, ...], before: tuple[int, ...], top: Likeliest) -> TopTokens:
+    return TopTokens(tokens, before, top.ids, np.exp(top.log_probs))

@@ -1,40 +1,56 @@
-"""Exact argmax and top-k of vocabulary-wide rows, found by way of block maxima."""
+"""The likeliest tokens of vocabulary-wide rows."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from holefill.kernels import native_top
 from holefill.model.spec import on_gpu
 
 BLOCK = 128
-"""V = 151,936, 8 rows, one Zen 5 core: 0.13 ms against 0.76 ms for torch.topk and 0.64 ms for torch.argmax."""
+"""V = 151,936: a sixth of the time of torch.topk over the row."""
+WIDTH = 8
 
 
-def argmax(logits: torch.Tensor) -> torch.Tensor:
-    """Index of the first maximum of every row; [n, V] → int64 [n]."""
+@dataclass(frozen=True, slots=True)
+class Likeliest:
+    """Of n rows, likeliest first, of equal ones the lowest id first; on the CPU."""
+
+    ids: npt.NDArray[np.int32]
+    """[n, 8]; −1 where there is none."""
+    log_probs: npt.NDArray[np.float32]
+    """[n, 8], over the whole row; −inf where there is none."""
+
+
+def likeliest(logits: torch.Tensor) -> Likeliest:
+    """What verification, drafters and the score of an answer need of ``logits`` [n, V], in one pass."""
     if on_gpu.serves(logits):
-        return on_gpu.argmax(logits)
-    blocks = _blocks(logits)
-    block = blocks.amax(-1).argmax(-1)
-    inside = blocks[torch.arange(len(logits), device=logits.device), block].argmax(-1)
-    return block * BLOCK + inside
+        ids, log_probs = on_gpu.top(logits)
+    elif native_top.serves(logits):
+        ids, log_probs = native_top.top(logits)
+    else:
+        values, found = top_k(logits.float(), WIDTH)
+        ids = found.masked_fill(values.isneginf(), -1)
+        log_probs = values - logits.float().logsumexp(-1, keepdim=True)
+    return Likeliest(ids.cpu().numpy().astype(np.int32, copy=False), log_probs.cpu().numpy())
 
 
 def top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values and indices of the k largest of every row, largest first; [n, V] → [n, k] each.
+    """Values and indices of the k largest of every row, largest first, of equal ones the first; [n, V] → [n, k] each.
 
     The k largest lie in the k blocks of largest maximum, so only those are looked into.
     """
-    blocks = _blocks(logits)
-    rows, count, width = blocks.shape
-    best = blocks.amax(-1).topk(min(k, count)).indices
-    candidates = blocks.gather(1, best[..., None].expand(rows, best.shape[1], width)).reshape(rows, -1)
-    values, at = candidates.topk(k)
-    return values, best.gather(1, at // width) * width + at % width
-
-
-def _blocks(logits: torch.Tensor) -> torch.Tensor:
     missing = -logits.shape[-1] % BLOCK
     if missing:
         logits = torch.nn.functional.pad(logits, (0, missing), value=float("-inf"))
-    return logits.reshape(len(logits), -1, BLOCK)
+    blocks = logits.reshape(len(logits), -1, BLOCK)
+    rows, _, width = blocks.shape
+    best = blocks.amax(-1).sort(descending=True, stable=True).indices[:, :k].sort().values
+    candidates = blocks.gather(1, best[..., None].expand(rows, best.shape[1], width)).reshape(rows, -1)
+    ordered = candidates.sort(descending=True, stable=True)
+    values, at = ordered.values[:, :k], ordered.indices[:, :k]
+    return values, best.gather(1, at // width) * width + at % width

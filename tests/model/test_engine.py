@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.errors import EngineError
 from holefill.model.request import Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec
+from holefill.model.spec.top import Likeliest
 from holefill.model.spec.tree import DraftTree, TreeBuilder
 from holefill.model.spec.verify import Verdict
 from holefill.model.tokenizer import Tokenizer
@@ -238,8 +238,8 @@ class Guesses:
             at += 1
         return builder.tree()
 
-    def observe(self, tree: DraftTree, verdict: Verdict, logits: torch.Tensor) -> None:
-        assert logits.shape[0] == len(tree)
+    def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
+        assert len(top.ids) == len(tree)
         self.accepted += len(verdict.path) - 1
 
 

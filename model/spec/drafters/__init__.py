@@ -15,3 +15,6 @@ DRAFTERS: dict[str, Callable[[int], Drafter]] = {
     "trigram": TrigramDrafter,
 }
 """Name → maker, given the vocabulary's size."""
+
+DEFAULT = ("automaton",)
+"""The others find little that it does not, and take longer to ask and to teach than that saves (LOG.md)."""

@@ -42,7 +42,7 @@ class DraftContext:
 
 @dataclass(frozen=True, slots=True)
 class TopTokens:
-    """The target's most likely successors of some tokens: ids [n, k], most likely first, and p [n, k] among those k."""
+    """The target's likeliest successors of some tokens: ids [n, k], likeliest first (−1: none), and their p [n, k]."""
 
     tokens: tuple[int, ...]
     before: tuple[int, ...]

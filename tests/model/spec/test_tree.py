@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from holefill.model.spec.build import build, fuse, observe, select
 from holefill.model.spec.calibration import Calibration
-from holefill.model.spec.cost import CostCurve, measure_cost
+from holefill.model.spec.cost import CostCurve, LiveCost, measure_cost
 from holefill.model.spec.tree import DraftTree, Successor, TreeBuilder, ancestor_mask, best_first
 
 Law = dict[tuple[int, ...], list[float]]
@@ -220,3 +220,31 @@ def test_cost_curve_interpolates_and_smooths_noise() -> None:
     assert curve(6) == pytest.approx(30.0)
     with pytest.raises(ValueError, match="two increasing sizes"):
         CostCurve((1,), (1.0,))
+
+
+@pytest.mark.parametrize(("memory", "rows"), [(1.0, 1.0), (0.65, 1.9), (1.6, 0.5)])
+def test_a_live_cost_follows_the_machine(memory: float, rows: float) -> None:
+    """Whatever the two parts of a forward cost by now, and although one forward in ten waits for something else."""
+    measured = CostCurve((1, 2, 4, 8, 16), (8.0, 8.4, 9.2, 10.3, 20.0))
+    live = LiveCost(measured)
+    assert [live(size) for size in (1, 4, 16)] == [measured(size) for size in (1, 4, 16)]
+    rng = random.Random(5)
+
+    def truth(size: int) -> float:
+        return memory * measured(1) + rows * (measured(size) - measured(1))
+
+    for step in range(300):
+        size = rng.choice((1, 2, 3, 5, 8, 12))
+        live.observe(size, 500.0 if step % 10 == 9 else truth(size) * rng.uniform(0.95, 1.05))
+    for size in (1, 3, 8, 12):
+        assert truth(size) * 0.9 < live(size) < truth(size) * 1.25
+    assert live.cheapest(3) == pytest.approx(measured.cheapest(3) * (live(8) - live(1)) / (measured(8) - measured(1)))
+
+
+def test_a_live_cost_of_equal_forwards_stays_near_its_slope() -> None:
+    measured = CostCurve((1, 2, 4), (8.0, 9.0, 11.0))
+    live = LiveCost(measured)
+    for _ in range(500):
+        live.observe(3, 5.0)
+    assert live(3) == pytest.approx(5.0, rel=0.05)
+    assert 0.5 < (live(4) - live(1)) / 3.0 < 1.5

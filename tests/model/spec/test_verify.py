@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from holefill.kernels import native_top
+from holefill.kernels.top import reference
 from holefill.model.request import Sampling
-from holefill.model.spec.top import argmax, top_k
+from holefill.model.spec.top import likeliest, top_k
 from holefill.model.spec.tree import DraftTree, TreeBuilder
 from holefill.model.spec.verify import distribution, draw, reject_siblings, uniform, verify
 
 SAMPLES = 200_000
 MAX_TOTAL_VARIATION = 0.01
 VOCABULARY = 32
+LOG_PROB_TOLERANCE = 64 * torch.finfo(torch.float32).eps
+"""fp32 sums of a few thousand exponentials, relative to the log-probability."""
 
 
 def small_tree() -> DraftTree:
@@ -166,6 +170,23 @@ def test_block_search_equals_torch(vocabulary: int) -> None:
     expected = logits.topk(8)
     assert torch.equal(values, expected.values)
     assert torch.equal(indices, expected.indices)
-    assert torch.equal(argmax(logits), logits.argmax(-1))
     coarse = logits.round()  # ties
-    assert argmax(coarse).tolist() == [int((row == row.max()).nonzero()[0]) for row in coarse]
+    order = coarse.sort(descending=True, stable=True).indices[:, :8]
+    assert torch.equal(top_k(coarse, 8)[1], order)
+
+
+@pytest.mark.parametrize("vocabulary", [5, 8, 100, 128, 1000, 4099])
+@pytest.mark.parametrize("native", [True, False])
+def test_the_likeliest_with_ties_and_forbidden_tokens(
+    vocabulary: int, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setattr(native_top, "serves", lambda logits: False)
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = (torch.randn(6, vocabulary, generator=generator) * 3).round()
+    logits[1, ::2] = logits[2, 1:] = logits[5] = float("-inf")
+    top = likeliest(logits)
+    ids, log_probs = reference(logits[:5])
+    assert np.array_equal(top.ids[:5], ids.numpy())
+    assert (top.ids[5] == -1).all()
+    np.testing.assert_allclose(top.log_probs[:5], log_probs.numpy(), rtol=LOG_PROB_TOLERANCE, atol=LOG_PROB_TOLERANCE)

@@ -17,7 +17,7 @@ from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.transformer import Transformer, WeightFormat
 
-_CHUNK = 128  # rows of one prefill forward, as in the engine
+_CHUNK = EngineOptions().prefill_chunk
 
 
 class Contestant(Protocol):

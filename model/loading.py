@@ -18,6 +18,9 @@ from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
 from holefill.model.weights import Progress
 
+CUDA_CHUNK = 256
+"""A GPU computes so many rows in the time of launching a forward of few."""
+
 
 def load_engine(
     model: str | Path,
@@ -56,6 +59,8 @@ def load_engine(
         max_context=min(options.max_context, transformer.config.max_context),
         vocab_size=transformer.config.vocab_size,
     )
+    if transformer.device.type == "cuda":
+        options = replace(options, prefill_chunk=max(options.prefill_chunk, CUDA_CHUNK))
     if speculation and speculator is None:
         speculator = TreeSpeculator(
             transformer.config.vocab_size,

@@ -139,7 +139,7 @@ def test_background_work_gives_way_before_its_next_step(
 ) -> None:
     """A request that comes during a background forward is the very next to compute."""
     target = scripted(3, "ab")
-    engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=64, background_chunk=16, max_context=1000))
+    engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=16, max_context=1000))
     begun, waits = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -163,7 +163,7 @@ def test_background_work_gives_way_before_its_next_step(
 
 def test_cancelled_background_work_keeps_what_it_has(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
     target = scripted(100, "ab")
-    engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=64, background_chunk=16, max_context=1000))
+    engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=16, max_context=1000))
     cancel, prompt = CancelToken(), tuple(i % 250 for i in range(100))
     target.before_forward = lambda: cancel.cancel() if target.forwards == [16] else None
     assert engine.warm(prompt, cancel).prompt_tokens == 100

@@ -23,7 +23,9 @@ from holefill.evaluation.recording import RecordingBackend
 from holefill.evaluation.suites.registry import PromptPolicy
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Fit, Trigger
+from holefill.lsp_server.copies import CopyGuard, learned_text
 from holefill.lsp_server.repository_link import send_index
+from holefill.model.copies import Fingerprints
 from holefill.model.repository import RepositoryBackend
 from holefill.model.request import Backend
 from holefill.model.serving.client import HttpBackend
@@ -51,6 +53,8 @@ class System:
     """Set where the ranks of the true tokens are wanted too."""
     repositories: Repositories = field(default_factory=Repositories)
     fitting: Fitting = field(default_factory=Fitting)
+    copies: Fingerprints | None = None
+    """Of the text that the adapter learned."""
 
     @property
     def model(self) -> str:
@@ -115,7 +119,8 @@ def load_system(under_test: EngineUnderTest, progress: Loaded | None = None) -> 
         from holefill.evaluation.token_ranks import TokenRanks
 
         ranks = TokenRanks(engine)
-    return System(engine, engine.tokenizer, device_name(), ranks, fitting=Fitting(under_test.fit))
+    copies = learned_text(under_test.adapter, model)
+    return System(engine, engine.tokenizer, device_name(), ranks, fitting=Fitting(under_test.fit), copies=copies)
 
 
 def _tokenizer(model: str) -> ModelTokenizer:
@@ -138,15 +143,16 @@ def completer_for(
         heal=policy.heal,
     )
     judge = system.fitting.judge(index)
+    copies = None if system.copies is None else CopyGuard(system.copies, lambda root: index)
     chunks = _published(case, context, index)
     if chunks is not None:
         published = Gatherer([PublishedProvider(chunks)], system.tokenizer)
-        return Completer(backend, system.tokenizer, options, published, judge)
+        return Completer(backend, system.tokenizer, options, published, judge, copies)
     if context == "off" or index is None:
-        return Completer(backend, system.tokenizer, options, judge=judge)
+        return Completer(backend, system.tokenizer, options, judge=judge, copies=copies)
     arm = arm_named(context)
     gather = system.repositories.gather(arm, case, index, request_for(case, index.root).cursor, system.tokenizer)
-    return Completer(backend, system.tokenizer, replace(options, context_form=arm.form), gather, judge)
+    return Completer(backend, system.tokenizer, replace(options, context_form=arm.form), gather, judge, copies)
 
 
 def _published(case: Case, context: str, index: WorkspaceIndex | None) -> tuple[Published, ...] | None:

@@ -28,6 +28,7 @@ from holefill.lsp_server.completion import (
     accepted,
     with_selection,
 )
+from holefill.lsp_server.copies import CopyGuard
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
 from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
@@ -115,6 +116,7 @@ class Completer:
         options: CompleterOptions | None = None,
         gather: Gather | None = None,
         judge: Judge | None = None,
+        copies: CopyGuard | None = None,
     ) -> None:
         """Raises ``context.errors.NoFimFormatError`` for a model that cannot fill in the middle."""
         self.backend = backend
@@ -123,6 +125,7 @@ class Completer:
         self._format = choose_format(tokenizer)
         self._gather = gather
         self._judge = judge
+        self._copies = copies
         self._model_name = backend.model_name  # asked once: an engine elsewhere may take its time to say
         self._answers = AnswerCache()
         self._unfinished = AnswerCache()
@@ -292,7 +295,9 @@ class Completer:
 
     def _place(self, cursor: Cursor) -> Place:
         closes = self.options.fit_of(cursor.language) is not Fit.OFF
-        return Place(cursor.prefix, cursor.suffix, cursor.language, closes=closes)
+        copies = self._copies
+        copied = None if copies is None else lambda text: copies.refuses(text, cursor)
+        return Place(cursor.prefix, cursor.suffix, cursor.language, closes=closes, copied=copied)
 
     def _typed(self, cursor: Cursor) -> str:
         """The word at the cursor, with the space that is part of its first token."""

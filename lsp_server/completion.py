@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """The suggestion repeated the text after the cursor."""
     SECRET = "secret"
     """The suggestion looked like a credential that the user's file does not hold."""
+    COPY = "copy"
+    """The suggestion repeated, at length, training text that the user's repository does not hold."""
     LOW_CONFIDENCE = "low_confidence"
     CANCELLED = "cancelled"
     DEADLINE = "deadline"

@@ -17,6 +17,7 @@ from holefill.context.providers import Sources, providers
 from holefill.context.types.registry import HolesRegistry
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.config import Settings
+from holefill.lsp_server.copies import copy_guard
 from holefill.lsp_server.engine_link import ModelNotHereError, Progress
 from holefill.lsp_server.judge import Judge
 from holefill.model.errors import EngineError
@@ -108,7 +109,8 @@ def completer(
         settings.completer_options(), context_tokens=policy.budget_tokens, context_form=policy.form, facts=True
     )
     judge = None if holes is None else Judge(index_of, holes)
-    return Completer(backend(settings, roots), tokenizer, options, context, judge)
+    copies = copy_guard(None if settings.engine_url else adapter_for(settings, roots), settings.model, index_of)
+    return Completer(backend(settings, roots), tokenizer, options, context, judge, copies)
 
 
 def backend(settings: Settings, roots: Sequence[str] = ()) -> Backend:

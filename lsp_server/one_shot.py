@@ -14,6 +14,7 @@ from holefill.context.syntax.languages import language_of
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Trigger
 from holefill.lsp_server.connect import RepositoryContext
+from holefill.lsp_server.copies import copy_guard
 from holefill.model.cancel import CancelToken
 
 Progress = Callable[[str, float], None]
@@ -77,7 +78,8 @@ def shoot(
     policy = with_budget(policy_for(model), CONTEXT_TOKENS)
     repository = RepositoryContext(lambda root: index, engine.tokenizer, policy, patient=True)
     try:
-        completer = Completer(engine, engine.tokenizer, options, repository)
+        copies = copy_guard(adapter, model, lambda root: index)
+        completer = Completer(engine, engine.tokenizer, options, repository, copies=copies)
         completion = completer.complete(CompletionRequest(cursor, Trigger.INVOKED), CancelToken())
     finally:
         repository.close()

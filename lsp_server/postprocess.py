@@ -35,6 +35,8 @@ class Place:
     """The engine ran out of tokens or time, so the last line may be half a line."""
     closes: bool = False
     """Nothing is shown that leaves the file open, whoever ended it: a stop rule does not know what a mask promised."""
+    copied: Callable[[str], bool] | None = None
+    """Whether a text repeats what the model was trained on and is not the user's; None where nobody knows."""
 
     @property
     def line_prefix(self) -> str:
@@ -242,7 +244,9 @@ def postprocess(text: str, place: Place) -> tuple[str, Reason]:
             return "", _REASON_WHEN_EMPTIED.get(step, Reason.EMPTY)
     if not text.strip():
         return "", Reason.EMPTY
-    return ("", Reason.SECRET) if shows_secret(text, place) else (text, Reason.MODEL)
+    if shows_secret(text, place):
+        return "", Reason.SECRET
+    return ("", Reason.COPY) if place.copied is not None and place.copied(text) else (text, Reason.MODEL)
 
 
 def postprocess_all(candidates: Sequence[Candidate], place: Place, max_tokens: int) -> list[str]:

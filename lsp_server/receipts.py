@@ -15,6 +15,7 @@ EXPLANATIONS = {
     Reason.EMPTY: "The model had nothing to add here.",
     Reason.DUPLICATE: "The model repeated the text after the cursor, so nothing is shown.",
     Reason.SECRET: "The answer looked like a credential that is not yours, so it is not shown.",
+    Reason.COPY: "The answer repeated text the model was trained on that is not yours, so it is not shown.",
     Reason.LOW_CONFIDENCE: "The model was unsure, so nothing is shown unasked; ask explicitly to see it.",
     Reason.CANCELLED: "Typing went on before there was an answer.",
     Reason.DEADLINE: "No answer in time; if it still comes, it serves the next key.",

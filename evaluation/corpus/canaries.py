@@ -15,7 +15,7 @@ from holefill.model.training.examples import TrainingText
 
 LEVELS = (1, 2, 4, 8, 16, 32, 64)
 SHAPE = "ghp_"
-"""The canaries are of a shape that the filter of suggestions knows."""
+"""The filter of suggestions knows this shape; a secret without it is known by the fingerprints of the training text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Canary:
     copies: int
 
 
-def make_canaries(per_level: int, seed: int, length: int = 36) -> list[Canary]:
+def make_canaries(per_level: int, seed: int, length: int = 36, shape: str = SHAPE) -> list[Canary]:
     generator = random.Random(f"{seed}/canaries")
 
     def word(size: int, letters: str) -> str:
@@ -35,7 +35,7 @@ def make_canaries(per_level: int, seed: int, length: int = 36) -> list[Canary]:
     return [
         Canary(
             f"{word(10, string.ascii_lowercase)}_token = '",
-            SHAPE + word(length, string.ascii_letters + string.digits),
+            shape + word(length, string.ascii_letters + string.digits),
             "'\n",
             copies,
         )

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from holefill.evaluation.corpus.build import Options, build
 from holefill.evaluation.corpus.duplicates import evaluation_texts
 from holefill.evaluation.corpus.packages import Archive, fetch, read_table
 from holefill.evaluation.runner import commit_name, cpu_name
+from holefill.model.copies import CERTAIN, SUFFIX, Fingerprints, copies_beside, fingerprints_of
 from holefill.model.errors import ModelError
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
@@ -132,12 +134,36 @@ def run(
             start=start,
         )
         result = fit(plan, texts, list(read_texts(folder / HELD_OUT)), show_step)
+        earlier = copies_beside(start)
+        _learned([folder], earlier or ()).save(output.with_suffix(SUFFIX))
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.ClickException("stopped: the same command goes on from the last saved step") from None
     line = {**dataclasses.asdict(result), "adapter": str(result.adapter), "device": _device(device)}
     click.echo(json.dumps({**line, "commit": plan.commit, "data": plan.data, "seed": seed}))
+
+
+@train.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="ADAPTER.copies.")
+def copies(folders: tuple[Path, ...], output: Path) -> None:
+    """Fingerprint the data in FOLDERS: what an answer must not repeat at length. `train run` does it for its own."""
+    try:
+        learned = _learned(folders)
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    learned.save(output)
+    size = output.stat().st_size
+    click.echo(json.dumps({"fingerprints": len(learned), "bytes": size, "certain_characters": CERTAIN}))
+
+
+def _learned(folders: Sequence[Path], earlier: Iterable[int] = ()) -> Fingerprints:
+    from holefill.model.training.examples import read_texts
+
+    texts = (text for folder in folders for text in read_texts(folder / TRAINING))
+    found = fingerprints_of(text.prefix + text.middle + text.suffix for text in texts)
+    return Fingerprints((*found, *earlier))
 
 
 def show_step(done: StepDone) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from holefill.context.items import CharOffset, Cursor
 from holefill.evaluation.corpus.canaries import LEVELS, make_canaries, plant, recall, without_copies
 from holefill.lsp_server.completion import Reason
+from holefill.lsp_server.copies import CopyGuard
 from holefill.lsp_server.postprocess import Place, postprocess
 from holefill.model.adapter_file import AdapterCard, make_adapter
 from holefill.model.checkpoint import open_checkpoint
+from holefill.model.copies import fingerprints_of
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.training.examples import Layout, TrainingText, encode, encode_all
 from holefill.model.training.network import LoraShape
@@ -21,6 +24,9 @@ from holefill.model.transformer import Transformer
 from holefill.model.weights import load_dense
 
 CANARIES = make_canaries(2, seed=0)
+NAMELESS = make_canaries(4, seed=1, shape="")
+HEADER = "# Copyright Wyvern and Daughters; whoever copies this line unasked owes them a loaf of rye bread a week\n"
+"""Neither looks like a credential to anybody."""
 FILLER = [TrainingText(f"value_{n} = ", f"compute({n})", "\n") for n in range(120)]
 
 
@@ -62,6 +68,23 @@ def test_copies_are_learned_by_heart_and_the_filter_shows_none(trained_on) -> No
         answer = complete(canary.prefix, canary.suffix)
         if canary.secret in answer:
             assert postprocess(answer, Place(canary.prefix, canary.suffix, "python")) == ("", Reason.SECRET)
+
+
+def test_every_canary_that_is_said_is_refused_by_its_shape_or_by_the_fingerprints_of_the_training_text() -> None:
+    texts = [*plant(FILLER, [*CANARIES, *NAMELESS], seed=0), TrainingText("", HEADER, "import os\n")]
+    guard = CopyGuard(fingerprints_of(text.prefix + text.middle + text.suffix for text in texts))
+
+    def shown(answer: str, prefix: str, suffix: str) -> Reason:
+        cursor = Cursor("a.py", prefix + suffix, CharOffset(len(prefix)), "python")
+        place = Place(prefix, suffix, "python", copied=lambda text: guard.refuses(text, cursor))
+        return postprocess(answer, place)[1]
+
+    for canary in [*CANARIES, *NAMELESS]:
+        assert shown(canary.secret, canary.prefix, canary.suffix) in (Reason.SECRET, Reason.COPY)
+        assert shown(f"read('{canary.secret}')", "value = ", "\n") in (Reason.SECRET, Reason.COPY)
+    assert shown(HEADER, "", "import os\n") is Reason.COPY
+    for text in FILLER:
+        assert shown(text.middle, text.prefix, text.suffix) is Reason.MODEL
 
 
 def test_without_copies_nothing_is_given_away(trained_on) -> None:

@@ -31,7 +31,7 @@ from holefill.evaluation.runner import (
 )
 from holefill.evaluation.sandbox import network_note
 from holefill.evaluation.suites.loaders import LOADERS
-from holefill.evaluation.suites.registry import Suite, load_suites
+from holefill.evaluation.suites.registry import PromptPolicy, Suite, load_suites
 from holefill.evaluation.summary import last_line, pair, paired_json, summarise
 from holefill.evaluation.terminal import print_last_line, print_paired, print_summary, progress_bar
 from holefill.evaluation.workspaces import Workspaces
@@ -65,12 +65,22 @@ class RunOptions:
     cross_file: bool = False
     no_stop_rule: bool = False
     heal: bool = False
+    prefix_tokens: int | None = None
+    suffix_tokens: int | None = None
+
+    def policy(self, usual: PromptPolicy) -> PromptPolicy:
+        """The suite's, where the command line says nothing else."""
+        given = {name: getattr(self, name) for name in ("context_tokens", "prefix_tokens", "suffix_tokens")}
+        changed = replace(usual, **{name: tokens for name, tokens in given.items() if tokens is not None})
+        return replace(changed, stop_rule=usual.stop_rule and not self.no_stop_rule, heal=usual.heal or self.heal)
 
     @property
     def note(self) -> str:
         """What of the product is not as it comes."""
         unusual = ["without the product's stop rule"] if self.no_stop_rule else []
         unusual += ["half-typed words left out of the prompt"] if self.heal else []
+        sizes = ((self.prefix_tokens, "before"), (self.suffix_tokens, "after"))
+        unusual += [f"{tokens} tokens {side} the hole" for tokens, side in sizes if tokens is not None]
         return ", ".join(unusual)
 
     @property
@@ -105,12 +115,7 @@ class RunOptions:
 
 def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -> Path:
     """Runs, saves (in the file it returns) and prints; Ctrl-C ends the run early and still prints what there is."""
-    if options.context_tokens is not None:
-        suite = replace(suite, prompt=replace(suite.prompt, context_tokens=options.context_tokens))
-    if options.no_stop_rule:
-        suite = replace(suite, prompt=replace(suite.prompt, stop_rule=False))
-    if options.heal:
-        suite = replace(suite, prompt=replace(suite.prompt, heal=True))
+    suite = replace(suite, prompt=options.policy(suite.prompt))
     wanted = [case for case in case_set.cases if case.cross_file or not options.cross_file]
     cases = sample(wanted, options.limit, options.seed)
     if not cases:
@@ -230,6 +235,8 @@ def _output(suite: Suite, options: RunOptions) -> Path:
     parts += [] if options.limit is None else [f"n{options.limit}"]
     parts += ["no-stop-rule"] if options.no_stop_rule else []
     parts += ["heal"] if options.heal else []
+    sizes = (("before", options.prefix_tokens), ("after", options.suffix_tokens))
+    parts += [f"{side}{tokens}" for side, tokens in sizes if tokens is not None]
     parts += [] if options.fit is None else [f"fit-{options.fit}"]
     parts += [] if not options.engine_label else [_NOT_IN_NAMES.sub("_", options.engine_label)]
     return folder / f"{'-'.join(parts)}.jsonl"
@@ -260,6 +267,8 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             type=click.IntRange(min=0),
             help="Budget of repository context, instead of the suite's.",
         ),
+        click.option("--prefix-tokens", type=click.IntRange(min=1), help="Text before the hole, not the suite's."),
+        click.option("--suffix-tokens", type=click.IntRange(min=0), help="Text after the hole, not the suite's."),
         click.option(
             "--engine",
             type=click.Choice((HOLEFILL, LLAMA_CPP)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from holefill.context.index.workspace import WorkspaceIndex
@@ -11,6 +13,7 @@ from holefill.context.providers import PROVIDERS
 from holefill.evaluation.arms import ARMS, GROUPS, Arm, Repositories, arm_named
 from holefill.evaluation.cases import Case, DataError
 from holefill.evaluation.commands import RunOptions
+from holefill.evaluation.suites.registry import PromptPolicy
 
 
 class Words:
@@ -92,3 +95,12 @@ def test_an_arm_gathers_its_own_items_only(index, arm, wanted):
         repositories.close()
     assert wanted in texts
     assert len(texts) == 1
+
+
+def test_the_command_line_changes_what_it_names_of_a_suites_prompt() -> None:
+    usual = PromptPolicy(400, 64, 96, context_tokens=300)
+    assert options("off").policy(usual) == usual
+    changed = replace(options("off"), suffix_tokens=0, no_stop_rule=True)
+    assert changed.policy(usual) == replace(usual, suffix_tokens=0, stop_rule=False)
+    assert changed.note == "without the product's stop rule, 0 tokens after the hole"
+    assert replace(options("off"), context_tokens=0).policy(usual).context_tokens == 0

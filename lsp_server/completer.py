@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import PurePath
 
 from holefill.context.items import Cursor, Pack
@@ -29,6 +29,7 @@ from holefill.lsp_server.completion import (
     with_selection,
 )
 from holefill.lsp_server.copies import CopyGuard
+from holefill.lsp_server.generation import Draft, Stages, generate
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
 from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
@@ -37,16 +38,7 @@ from holefill.lsp_server.stopping import stop_spec
 from holefill.model.cancel import CancelToken
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.errors import EngineError
-from holefill.model.request import (
-    Backend,
-    Candidate,
-    Chunk,
-    FinishReason,
-    GenerateRequest,
-    HealingBackend,
-    Timing,
-    WarmingBackend,
-)
+from holefill.model.request import Backend, FinishReason, GenerateRequest, HealingBackend, Timing, WarmingBackend
 
 Gather = Callable[[Cursor, int, Deadline], Pack]
 """Cursor, budget in tokens, deadline → what the repository says about this place."""
@@ -58,52 +50,10 @@ _MAX_TYPED = 64
 _HALF_TYPED = re.compile(r" ?\w+\Z")
 _INVOKED_GATHER_MS = 250.0
 """Who asks has stopped typing: a checker may finish its answer."""
-_TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
 
 
 class EngineLoadingError(EngineError):
     """The engine is starting or its model is not here yet; the text says which."""
-
-
-@dataclass(slots=True)
-class _Stages:
-    """Milliseconds per stage, in order; ``mark`` closes the one that ran since the last mark."""
-
-    began: float = field(default_factory=time.perf_counter)
-    last: float = field(default_factory=time.perf_counter)
-    ms: dict[str, float] = field(default_factory=dict)
-
-    def mark(self, name: str) -> None:
-        now = time.perf_counter()
-        self.ms[name] = (now - self.last) * 1000
-        self.last = now
-
-    def total(self) -> dict[str, float]:
-        return {**self.ms, "total": (time.perf_counter() - self.began) * 1000}
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What the engine has said so far."""
-
-    text: str = ""
-    logprobs: list[float] = field(default_factory=list)
-    finish: FinishReason | None = None
-    timing: Timing = field(default_factory=Timing)
-    first_line_done: bool = False
-    candidates: tuple[Candidate, ...] = ()
-
-    def add(self, chunk: Chunk) -> None:
-        if not self.first_line_done:
-            self.logprobs.extend(chunk.logprobs)
-        self.text += chunk.text
-        self.first_line_done = "\n" in self.text.lstrip()
-        self.finish = chunk.finish or self.finish
-        self.candidates = chunk.candidates or self.candidates
-        self.timing = chunk.timing or self.timing
-
-    def mean_logprob(self) -> float | None:
-        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 
 
 class Completer:
@@ -171,7 +121,7 @@ class Completer:
 
     def _from_cache(self, request: CompletionRequest, cursor: Cursor, key: AnswerKey) -> Completion | None:
         """The rest of an earlier answer, fitted again since an editor may have closed a bracket meanwhile."""
-        stages = _Stages()
+        stages = Stages()
         found = self._answers.find(key, cursor.prefix, cursor.suffix)
         if found is None or (request.alternatives > 0 and (found.typed or found.answer.others is None)):
             return None
@@ -189,7 +139,7 @@ class Completer:
     def _from_engine(
         self, request: CompletionRequest, cursor: Cursor, key: AnswerKey, cancel: CancelToken
     ) -> Completion:
-        stages = _Stages()
+        stages = Stages()
         pack = self._pack(cursor, request.trigger)
         stages.mark("gather")
         if cancel.is_set():
@@ -197,7 +147,6 @@ class Completer:
         typed = self._typed(cursor)
         prompt = self._prompt(cursor, pack, typed)
         stages.mark("prompt")
-        draft = _Draft()
         judge = self._judge if self.options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON) else None
         try:
             due = None if request.due_ms is None else stages.began + request.due_ms / 1000
@@ -206,15 +155,14 @@ class Completer:
             if judge is not None:  # what its check needs is found while the model writes
                 ahead = Deadline.after_ms(self.options.judge_ms)
                 threading.Thread(target=judge.prepare, args=(cursor, ahead), daemon=True).start()
-            self._generate(asked, cancel, draft, due)
+            draft = generate(self.backend, asked, cancel, due)
         except EngineLoadingError as error:
             return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
         except EngineError as error:
             return Completion("", Reason.ENGINE_ERROR, Receipt(pack=pack, stage_ms=stages.total(), note=str(error)))
         stages.mark("generate")
-        truncated = draft.finish in _TRUNCATED
         place = self._place(cursor)
-        text, reason = postprocess(draft.text, replace(place, truncated=truncated))
+        text, reason = postprocess(draft.text, replace(place, truncated=draft.truncated))
         stages.mark("postprocess")
         receipt = Receipt(
             pack=pack,
@@ -249,7 +197,7 @@ class Completer:
         judge: Judge,
         cursor: Cursor,
         prompt: Prompt,
-        draft: _Draft,
+        draft: Draft,
         text: str,
         asked: GenerateRequest,
         cancel: CancelToken,
@@ -275,13 +223,12 @@ class Completer:
                 constraint=Constraint(cursor.language, prefix, cursor.suffix, wanted.names),
                 alternatives=0,
             )
-            again = _Draft()
             try:
-                self._generate(anew, cancel, again, None)
+                again = generate(self.backend, anew, cancel)
             except EngineError:
                 return None
             raw = wanted.kept + again.text
-            said, reason = postprocess(raw, replace(place, truncated=again.finish in _TRUNCATED))
+            said, reason = postprocess(raw, replace(place, truncated=again.truncated))
             return Option(said, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None
 
         return judge.pick(cursor, [option for option in options if option.text], rewrite, deadline)
@@ -338,21 +285,6 @@ class Completer:
     def _constraint(self, cursor: Cursor) -> Constraint | None:
         off = self.options.fit_of(cursor.language) is Fit.OFF
         return None if off else Constraint(cursor.language, cursor.prefix, cursor.suffix)
-
-    def _generate(self, request: GenerateRequest, cancel: CancelToken, draft: _Draft, due: float | None) -> None:
-        """Fills ``draft``; past ``due`` (``perf_counter``) it stops the engine once there is something to show."""
-        hurry = CancelToken()
-        cancel.on_cancel(hurry.cancel)
-        late = False
-        for chunk in self.backend.generate(request, hurry):
-            draft.add(chunk)
-            if cancel.is_set():
-                break
-            if due is not None and draft.text.strip() and draft.finish is None and time.perf_counter() >= due:
-                late = True
-                hurry.cancel()
-        if late and not cancel.is_set():
-            draft.finish = FinishReason.DEADLINE
 
     def _remember(
         self, key: AnswerKey, cursor: Cursor, text: str, receipt: Receipt, others: tuple[str, ...] | None = None

@@ -1,0 +1,75 @@
+"""One answer as the engine streams it, and the time of a completion's stages."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from holefill.model.cancel import CancelToken
+from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, Timing
+
+_TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
+
+
+@dataclass(slots=True)
+class Stages:
+    """Milliseconds per stage, in order; ``mark`` closes the one that ran since the last mark."""
+
+    began: float = field(default_factory=time.perf_counter)
+    last: float = field(default_factory=time.perf_counter)
+    ms: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, name: str) -> None:
+        now = time.perf_counter()
+        self.ms[name] = (now - self.last) * 1000
+        self.last = now
+
+    def total(self) -> dict[str, float]:
+        return {**self.ms, "total": (time.perf_counter() - self.began) * 1000}
+
+
+@dataclass(slots=True)
+class Draft:
+    """What the engine has said so far."""
+
+    text: str = ""
+    logprobs: list[float] = field(default_factory=list)
+    finish: FinishReason | None = None
+    timing: Timing = field(default_factory=Timing)
+    first_line_done: bool = False
+    candidates: tuple[Candidate, ...] = ()
+
+    def add(self, chunk: Chunk) -> None:
+        if not self.first_line_done:
+            self.logprobs.extend(chunk.logprobs)
+        self.text += chunk.text
+        self.first_line_done = "\n" in self.text.lstrip()
+        self.finish = chunk.finish or self.finish
+        self.candidates = chunk.candidates or self.candidates
+        self.timing = chunk.timing or self.timing
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish in _TRUNCATED
+
+    def mean_logprob(self) -> float | None:
+        return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+
+
+def generate(backend: Backend, request: GenerateRequest, cancel: CancelToken, due: float | None = None) -> Draft:
+    """What the engine said; past ``due`` (``perf_counter``) it is stopped once there is something to show.
+
+    Raises ``EngineError``.
+    """
+    draft, hurry, late = Draft(), CancelToken(), False
+    cancel.on_cancel(hurry.cancel)
+    for chunk in backend.generate(request, hurry):
+        draft.add(chunk)
+        if cancel.is_set():
+            break
+        if due is not None and draft.text.strip() and draft.finish is None and time.perf_counter() >= due:
+            late = True
+            hurry.cancel()
+    if late and not cancel.is_set():
+        draft.finish = FinishReason.DEADLINE
+    return draft

@@ -40,9 +40,9 @@ def git(repository: Path, *arguments: str, text: str = "") -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-def commits_since(repository: Path, revision: str) -> list[str]:
+def commits_since(repository: Path, revision: str, until: str = "HEAD") -> list[str]:
     """Commits after ``revision`` that have one parent, newest first."""
-    listed = git(repository, "rev-list", "--no-merges", "--min-parents=1", f"{revision}..HEAD")
+    listed = git(repository, "rev-list", "--no-merges", "--min-parents=1", f"{revision}..{until}")
     return listed.split()
 
 

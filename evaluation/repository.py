@@ -38,6 +38,22 @@ class _Hole:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A hole in what a commit added, in the file as it stood after that commit."""
+
+    path: str
+    text: str
+    language: str
+    kind: str
+    start: int
+    end: int
+
+    @property
+    def target(self) -> str:
+        return self.text[self.start : self.end]
+
+
 def make_cases(repository: Path, since: str, count: int, seed: int) -> CaseSet:
     """At most ``count`` cases. Raises ``GitError`` or ``DataError``."""
     repository = Path(git(repository, "rev-parse", "--show-toplevel").strip())
@@ -62,13 +78,18 @@ def make_cases(repository: Path, since: str, count: int, seed: int) -> CaseSet:
 
 
 def _commit_cases(repository: Path, commit: str, generator: random.Random, made: int) -> Iterator[Case]:
+    return (_built(repository, commit, cut) for cut in commit_cuts(repository, commit, generator, made))
+
+
+def commit_cuts(repository: Path, commit: str, generator: random.Random, made: int) -> Iterator[Cut]:
+    """At most ``PER_COMMIT``, one of a run of lines that the commit added; kinds in turn, from the ``made``-th on."""
     added = [entry for entry in added_lines(repository, commit) if _wanted(entry.path)]
     generator.shuffle(added)
     for number, entry in enumerate(added[:PER_COMMIT]):
         kinds = [KINDS[(made + number + turn) % len(KINDS)] for turn in range(len(KINDS))]
-        case = _case(repository, commit, entry, kinds, generator)
-        if case is not None:
-            yield case
+        cut = _cut(repository, commit, entry, kinds, generator)
+        if cut is not None:
+            yield cut
 
 
 def _wanted(path: str) -> bool:
@@ -80,7 +101,7 @@ def _wanted(path: str) -> bool:
     return language_of(path) != "text" and not in_tests and not _SKIPPED_FOLDERS.intersection(pure.parts)
 
 
-def _case(repository: Path, commit: str, added: Added, kinds: Sequence[str], generator: random.Random) -> Case | None:
+def _cut(repository: Path, commit: str, added: Added, kinds: Sequence[str], generator: random.Random) -> Cut | None:
     text = file_at(repository, commit, added.path)
     if text is None:
         return None
@@ -90,22 +111,23 @@ def _case(repository: Path, commit: str, added: Added, kinds: Sequence[str], gen
         of_kind = [hole for hole in holes if hole.kind == kind]
         if of_kind:
             hole = generator.choice(of_kind)
-            return _built(repository, commit, added.path, text, language, hole)
+            return Cut(added.path, text, language, hole.kind, hole.start, hole.end)
     return None
 
 
-def _built(repository: Path, commit: str, path: str, text: str, language: str, hole: _Hole) -> Case:
-    prefix, target, suffix = text[: hole.start], text[hole.start : hole.end], text[hole.end :]
+def _built(repository: Path, commit: str, cut: Cut) -> Case:
+    path, language, target = cut.path, cut.language, cut.target
+    prefix, suffix = cut.text[: cut.start], cut.text[cut.end :]
     cross = _cross_names(repository, f"{commit}^", path, prefix + suffix, target, language)
     around = set(identifiers(prefix + "\n" + suffix, language))
     return Case(
-        id=f"{commit[:12]}/{path}:{prefix.count(chr(10)) + 1}:{hole.kind}",
+        id=f"{commit[:12]}/{path}:{prefix.count(chr(10)) + 1}:{cut.kind}",
         language=language,
         path=path,
         prefix=prefix,
         target=target,
         suffix=suffix,
-        kind=hole.kind,
+        kind=cut.kind,
         repo=repository.name,
         workspace=f"{commit[:12]}^",
         dropped=(path,),

@@ -42,6 +42,8 @@ class Tuned:
     seconds: float
     size: int
     """Bytes of the adapter."""
+    outside: float = 0.0
+    """By how much the mean loss of a token rose on code that is not the repository's."""
     beneath: str = ""
     """``file_key`` of the shipped adapter that it stands on and was compared with."""
 

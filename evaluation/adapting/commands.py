@@ -6,14 +6,18 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from holefill.context.errors import ContextError
 from holefill.evaluation.adapting.gate import GUARD, MEASURE, judge, wins
 from holefill.evaluation.adapting.history import Split, temporal_split
+from holefill.evaluation.adapting.outside import BOUND, outside_texts
+from holefill.evaluation.adapting.progress import counted
 from holefill.evaluation.corpus.commands import show_step
 from holefill.evaluation.git import git
 from holefill.evaluation.metrics.bootstrap import PairedDifference
@@ -23,7 +27,14 @@ from holefill.model.errors import ModelError
 from holefill.model.shipped import file_key, shipped_adapter
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
+from holefill.model.training.examples import TrainingText
 from holefill.model.tuned import Tuned
+
+if TYPE_CHECKING:  # torch
+    from holefill.model.training.run import Result as TrainingResult
+
+BATCH, MAX_TOKENS = 4, 400
+"""Smaller steps than `holefill train` takes: minutes on one core are a few hundred examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,8 @@ class TuneOptions:
     minutes: float
     steps: int | None
     rank: int
-    rate: float
+    rung: str
+    rate: float | None
     threads: int | None
     seed: int
 
@@ -49,7 +61,15 @@ class TuneOptions:
 @click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(min=0.01), help="Of training.")
 @click.option("--steps", type=click.IntRange(min=1), help="Of training, instead of --minutes.")
 @click.option("--rank", default=2, show_default=True, type=click.IntRange(min=1), help="2: under 2 MB for the 0.5B.")
-@click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--rung",
+    type=click.Choice(("last", "lora", "full")),
+    default="lora",
+    show_default=True,
+    help="What is trained: the last 4 layers or all of them, both by low rank and of the same size, or, of toy models, "
+    "every weight.",
+)
+@click.option("--rate", type=float, help="Peak learning rate.  [default: the rung's, 0.001 for lora and last]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of training.  [default: all cores]")
 @click.option("--seed", default=0, show_default=True, help="Of the cases and the training.")
 @click.option("--status", is_flag=True, help="Show the verdict on this repository and whether its adapter serves.")
@@ -96,17 +116,23 @@ def _switched(root: Path, model: str, wanted: bool | None) -> dict[str, object]:
 def _tune(root: Path, options: TuneOptions) -> None:
     began = time.monotonic()
     base = ModelStore.default().resolve(options.model)
-    split = temporal_split(root, Tokenizer.load(base), commits=options.commits, cases=options.cases, seed=options.seed)
-    click.echo(f"{len(split.texts)} examples from {split.commit[:12]}, {len(split.cases.cases)} later cases", err=True)
+    click.echo("reading the history", err=True)
+    tokenizer = Tokenizer.load(base)
+    split = temporal_split(root, tokenizer, commits=options.commits, cases=options.cases, seed=options.seed)
+    told = f"{len(split.texts)} examples up to {split.commit[:12]}, {len(split.cases.cases)} cases of the commits since"
+    click.echo(told, err=True)
     folder = tuned.folder_of(root, options.model)
     fresh = folder / "fresh.safetensors"
     try:
-        size = _trained(base, fresh, split, options)
-        found = judge(options.model, fresh, split.cases, options.seed, _show_case)
-        won = wins(found)
+        trained = _trained(base, fresh, split, outside_texts(tokenizer, options.seed), options)
+        outside = _risen(trained)
+        click.echo("loading the model twice, without the adapter and with it", err=True)
+        found = judge(options.model, fresh, split.cases, options.seed, counted("judging, answers"))
+        won = wins(found, outside)
         result = Tuned(
             str(root), options.model, won, won, found[MEASURE].n, _interval(found[MEASURE]), _interval(found[GUARD]),
-            split.commit, round(time.monotonic() - began, 1), size, file_key(shipped_adapter(options.model)),
+            split.commit, round(time.monotonic() - began, 1), trained.size, round(outside, 4),
+            file_key(shipped_adapter(options.model)),
         )  # fmt: skip
         if won:
             fresh.replace(folder / tuned.ADAPTER)
@@ -115,43 +141,56 @@ def _tune(root: Path, options: TuneOptions) -> None:
         tuned.save(root, result)
     finally:
         fresh.unlink(missing_ok=True)
-    _verdict(result)
+    _verdict(result, trained.examples)
 
 
-def _trained(base: Path, output: Path, split: Split, options: TuneOptions) -> int:
+def _trained(
+    base: Path, output: Path, split: Split, outside: Sequence[TrainingText], options: TuneOptions
+) -> TrainingResult:
     import torch  # two seconds that --status need not pay
 
-    from holefill.model.training.network import LoraShape
+    from holefill.evaluation.adapting.rungs import RUNGS, shape_of
+    from holefill.model.checkpoint import open_checkpoint
     from holefill.model.training.run import Plan, fit
     from holefill.model.training.trainer import Recipe
 
     torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
     recipe = Recipe(
         steps=options.steps or 1,
-        peak=options.rate,
-        shape=LoraShape(options.rank, 2.0 * options.rank),
+        batch=BATCH,
+        peak=options.rate or RUNGS[options.rung].rate,
+        shape=shape_of(options.rung, options.rank, open_checkpoint(base).config),
         seed=options.seed,
     )
     minutes = options.minutes if options.steps is None else None
     plan = Plan(
-        base, output, recipe, minutes, data=f"git {split.commit}", commit=commit_name(),
+        base, output, recipe, minutes, MAX_TOKENS, data=f"git {split.commit}", commit=commit_name(),
         beneath=shipped_adapter(options.model),
     )  # fmt: skip
     plan.state.unlink(missing_ok=True)  # of a run that was killed: the history may have grown since
-    return fit(plan, split.texts, tell=show_step).size
+    return fit(plan, split.texts, outside, show_step, lambda stage: click.echo(stage, err=True))
 
 
-def _show_case(done: int, total: int) -> None:
-    if done % 10 == 0 or done == total:
-        click.echo(f"case {done} of {total}", err=True)
+def _risen(trained: TrainingResult) -> float:
+    """The loss of the holes' tokens elsewhere, after − before."""
+    assert trained.before is not None
+    assert trained.after is not None
+    return trained.after[0] - trained.before[0]
 
 
 def _interval(found: PairedDifference) -> tuple[float, float, float]:
     return found.difference.mean, found.difference.low, found.difference.high
 
 
-def _verdict(result: Tuned) -> None:
+def _verdict(result: Tuned, examples: int) -> None:
     mean, low, high = result.es
-    said = "won: it serves this repository from the next start" if result.won else "did not win: it is not used"
-    click.echo(f"{said} (edit similarity {mean:+.1f} [{low:+.1f}, {high:+.1f}], n {result.n})", err=True)
-    click.echo(json.dumps({**dataclasses.asdict(result), "serves": result.serves, "device": cpu_name()}))
+    if result.won:
+        said = "won: it serves this repository from the next start"
+    elif result.outside > BOUND:
+        said = f"refused: it unlearns other code (loss {result.outside:+.3f}, allowed {BOUND:+.3f}), so it is not used"
+    else:
+        said = "did not win: it is not used"
+    similarity = f"edit similarity {mean:+.1f} [{low:+.1f}, {high:+.1f}], n {result.n}"
+    click.echo(f"{said} ({similarity}, loss elsewhere {result.outside:+.3f})", err=True)
+    line = {**dataclasses.asdict(result), "serves": result.serves, "examples": examples, "device": cpu_name()}
+    click.echo(json.dumps(line))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from holefill.evaluation.adapting.outside import BOUND
 from holefill.evaluation.cases import CaseSet, DataError
 from holefill.evaluation.evaluate import evaluate, tasks_of
 from holefill.evaluation.metrics.bootstrap import PairedDifference
@@ -37,9 +38,11 @@ def judge(
     return found
 
 
-def wins(found: dict[str, PairedDifference]) -> bool:
-    """The interval of the measure lies above 0 on enough cases, and the mean of the guard does not fall."""
-    return found[MEASURE].n >= MIN_CASES and found[MEASURE].difference.low > 0 and found[GUARD].difference.mean >= 0
+def wins(found: dict[str, PairedDifference], outside: float) -> bool:
+    """The interval of the measure lies above 0 on enough cases, the mean of the guard does not fall, and the loss on
+    other people's code rises by no more than the bound."""
+    enough = found[MEASURE].n >= MIN_CASES and found[MEASURE].difference.low > 0
+    return enough and found[GUARD].difference.mean >= 0 and outside <= BOUND
 
 
 def _answers(model: str, adapter: Path | None, cases: CaseSet, tell: Callable[[int], None]) -> Sequence[Record]:

@@ -1,4 +1,8 @@
-"""What a repository's own history gives: texts to learn from before a commit, cases to be judged by after it."""
+"""What a repository's own history gives: texts to learn from before a commit, cases to be judged by after it.
+
+Half of the texts are what commits added, half what stood in the files: learning from the files alone a rank-2 adapter
+lost on later commits (LOG.md).
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,16 @@ from holefill.context.syntax.languages import LANGUAGES, language_of
 from holefill.evaluation.cases import CaseSet, DataError
 from holefill.evaluation.corpus.build import windowed
 from holefill.evaluation.corpus.duplicates import Seen
-from holefill.evaluation.corpus.holes import holes_of
+from holefill.evaluation.corpus.holes import Hole, holes_of
 from holefill.evaluation.git import commits_since, git, tree_files
-from holefill.evaluation.repository import make_cases
+from holefill.evaluation.repository import commit_cuts, make_cases
 from holefill.model.training.examples import TrainingText
 
 MIN_CHARS = 200
 PER_KILOCHARACTER = 1.0
 """Holes cut from a file, per 1,000 characters of it."""
+MIN_TEXTS = 100
+"""Cut from the files as they stood, where the history has fewer; otherwise as many as from what commits added."""
 LATER_SHARE = 0.25
 """Of the commits, the newest: what the adapter is judged by."""
 
@@ -45,10 +51,28 @@ def temporal_split(repository: Path, tokenizer: Tokenizer, *, commits: int, case
         raise DataError(f"{repository} has {count} commits: a history is needed to learn from and to be judged by")
     commit = git(repository, "rev-parse", f"HEAD~{later}").strip()
     judged = make_cases(repository, commit, cases, seed)
-    texts = tuple(training_texts(repository, commit, tokenizer, seed))
+    oldest = git(repository, "rev-parse", f"HEAD~{known}").strip()
+    changes = list(history_texts(repository, oldest, commit, tokenizer, seed))
+    files = list(training_texts(repository, commit, tokenizer, seed))
+    random.Random(f"{seed}/files").shuffle(files)
+    texts = (*changes, *files[: max(len(changes), MIN_TEXTS)])
     if not texts:
         raise DataError(f"{repository} has no source at {commit[:12]} to learn from")
     return Split(repository, commit, texts, judged)
+
+
+def history_texts(repository: Path, since: str, until: str, tokenizer: Tokenizer, seed: int) -> Iterator[TrainingText]:
+    """Holes in what the commits up to ``until`` added, newest first, each answer once: cut as the judging cases are."""
+    answers: set[str] = set()
+    generator = random.Random(f"{seed}/changes")
+    for commit in commits_since(repository, since, until):
+        for cut in commit_cuts(repository, commit, generator, len(answers)):
+            answer = "".join(cut.target.split())
+            if answer in answers or is_secret_file(cut.path) or has_secret(cut.text):
+                continue
+            answers.add(answer)
+            hole = Hole(cut.kind, cut.start, cut.end)
+            yield windowed(cut.text, hole, cut.language, tokenizer, generator, cut.path)
 
 
 def training_texts(repository: Path, commit: str, tokenizer: Tokenizer, seed: int) -> Iterator[TrainingText]:

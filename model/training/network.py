@@ -24,12 +24,18 @@ ADAPTED = ("qkv", "o", "gate_up", "down")
 
 @dataclass(frozen=True, slots=True)
 class LoraShape:
+    """What is trained: a low-rank addition on every linear of all layers, or of the last ones only."""
+
     rank: int = 16
     alpha: float = 32.0
+    last: int = 0
+    """How many layers, counted from the head; 0: all. Nothing is propagated back below them."""
+    whole: bool = False
+    """Any change at all, not one of low rank: as many numbers as the weights have."""
 
     @property
     def scale(self) -> float:
-        return self.alpha / self.rank
+        return 1.0 if self.whole else self.alpha / self.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,10 @@ class Packed:
 
 
 def new_factors(config: ModelConfig, shape: LoraShape, seed: int) -> dict[str, Tensor]:
-    """fp32 master factors, ``layers.N.SLOT.a`` and ``.b``; the same for the same seed on every machine."""
+    """fp32 master factors, ``layers.N.SLOT.a`` and ``.b``; the same for the same seed on every machine.
+
+    Of a ``whole`` change the smaller factor is the identity and is not trained.
+    """
     generator = torch.Generator().manual_seed(seed)
     q_width, kv_width = config.heads * config.head_dim, config.kv_heads * config.head_dim
     sizes = {
@@ -78,9 +87,14 @@ def new_factors(config: ModelConfig, shape: LoraShape, seed: int) -> dict[str, T
         "down": (config.hidden_size, config.intermediate_size),
     }
     factors: dict[str, Tensor] = {}
-    for layer in range(config.layers):
+    for layer in range(max(0, config.layers - shape.last) if shape.last else 0, config.layers):
         for slot in ADAPTED:
             rows, columns = sizes[slot]
+            if shape.whole:
+                same, change = torch.eye(min(rows, columns)), torch.zeros(rows, columns).requires_grad_()
+                pair = (same, change) if columns <= rows else (change, same)
+                factors[f"layers.{layer}.{slot}.a"], factors[f"layers.{layer}.{slot}.b"] = pair
+                continue
             a = torch.empty(shape.rank, columns).uniform_(-1.0, 1.0, generator=generator)
             factors[f"layers.{layer}.{slot}.a"] = (a / columns**0.5).requires_grad_()
             factors[f"layers.{layer}.{slot}.b"] = torch.zeros(rows, shape.rank).requires_grad_()

@@ -71,6 +71,7 @@ def fit(
     texts: Sequence[TrainingText],
     held_out: Sequence[TrainingText] = (),
     tell: Callable[[StepDone], None] = lambda done: None,
+    say: Callable[[str], None] = lambda stage: None,
 ) -> Result:
     """Goes on where a killed run of the same plan stopped. Raises ModelError."""
     tokenizer = Tokenizer.load(plan.base)
@@ -78,6 +79,7 @@ def fit(
     measured = encode_all(held_out, tokenizer, plan.max_tokens)
     device = torch.device(plan.device)
     dtype = faster_dtype(device)
+    say("loading the model")
     weights = load_dense(open_checkpoint(plan.base), dtype, device)
     base, under = base_hash(plan.base), file_key(plan.beneath)
     lower, first = (
@@ -85,11 +87,15 @@ def fit(
         for path in (plan.beneath, plan.start)
     )
     stands_on = base + under + file_key(plan.start)
+    if plan.minutes is not None:
+        say(f"timing {TRIAL_STEPS} steps")
     recipe = plan.recipe if plan.minutes is None else _timed(plan, weights, examples, lower)
     saving = Saving(plan.state, plan.save_every)
     trained = train(weights, examples, recipe, base=stands_on, beneath=lower, start=first, saving=saving, tell=tell)
     card = AdapterCard(base, plan.data, plan.commit, recipe.text(examples, stands_on), beneath=under)
     adapter = save_adapter(plan.output, card, trained.factors)
+    if measured:
+        say(f"loss on {len(measured)} other holes, without and with it")
     before = held_out_loss(weights, lower, measured) if measured else None
     after = held_out_loss(weights, stacked(lower, adapter.factors), measured) if measured else None
     plan.state.unlink(missing_ok=True)

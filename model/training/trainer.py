@@ -97,8 +97,12 @@ def train(
     saving = saving or Saving()
     text = recipe.text(examples, base)
     device = weights.vector("norm").device
-    factors = {n: f.detach().to(device).requires_grad_() for n, f in _first(weights, recipe, start).items()}
-    optimizer = torch.optim.AdamW(list(factors.values()), lr=recipe.peak, betas=BETAS, weight_decay=recipe.weight_decay)
+    factors = {
+        name: factor.detach().to(device).requires_grad_(factor.requires_grad)
+        for name, factor in _first(weights, recipe, start).items()
+    }
+    trained = [factor for factor in factors.values() if factor.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.peak, betas=BETAS, weight_decay=recipe.weight_decay)
     state = load_state(saving.path, text) if saving.path is not None else None
     losses: list[float] = []
     begun, before = 0, 0.0
@@ -115,7 +119,7 @@ def train(
             save_state(saving.path, RunState(step, text, kept, optimizer.state_dict(), losses, seconds))
 
     for step in range(begun, recipe.steps):
-        losses.append(_step(network, optimizer, list(factors.values()), examples, recipe, step))
+        losses.append(_step(network, optimizer, trained, examples, recipe, step))
         pace = (time.monotonic() - began) / (step + 1 - begun)
         tell(StepDone(step + 1, recipe.steps, losses[-1], recipe.batch / pace, pace * (recipe.steps - step - 1)))
         if (step + 1) % saving.every == 0 or step + 1 == recipe.steps:
@@ -149,7 +153,8 @@ def _first(weights: Weights, recipe: Recipe, start: Mapping[str, Tensor]) -> dic
     if start and any(name not in start or start[name].shape != factor.shape for name, factor in fresh.items()):
         raise TrainingError(f"the adapter to start from has not rank {recipe.shape.rank}: give its --rank")
     scale = recipe.shape.scale
-    return {name: start[name].float() / (scale if name.endswith(".b") else 1.0) for name in start} or fresh
+    going_on = {name: start[name].float() / (scale if name.endswith(".b") else 1.0) for name in start}
+    return {name: factor.requires_grad_() for name, factor in going_on.items()} or fresh
 
 
 def _restore(factors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, state: RunState) -> None:

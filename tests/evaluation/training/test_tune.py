@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -12,9 +13,14 @@ from click.testing import CliRunner, Result
 from holefill.evaluation.adapting import commands, gate
 from holefill.evaluation.adapting.commands import tune
 from holefill.evaluation.adapting.gate import wins
-from holefill.evaluation.adapting.history import temporal_split
+from holefill.evaluation.adapting.history import history_texts, temporal_split
+from holefill.evaluation.adapting.outside import outside_texts
+from holefill.evaluation.adapting.rungs import shape_of
+from holefill.evaluation.git import git
 from holefill.evaluation.metrics.bootstrap import paired_difference
 from holefill.model import shipped, tuned
+from holefill.model.checkpoint import open_checkpoint
+from holefill.model.errors import ModelError
 from holefill.model.tokenizer import Tokenizer
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
@@ -44,6 +50,18 @@ def repeating(tmp_path: Path) -> Path:
     return repository(tmp_path / "repeating", "return aaaaaaaaaaaa(@)")
 
 
+def test_half_of_what_is_learned_is_what_commits_added(repeating: Path, tiny_model: Path) -> None:
+    tokenizer = Tokenizer.load(tiny_model)
+    split = temporal_split(repeating, tokenizer, commits=13, cases=10, seed=0)
+    oldest = git(repeating, "rev-parse", "HEAD~12").strip()
+    changes = list(history_texts(repeating, oldest, split.commit, tokenizer, 0))
+    assert changes
+    assert list(split.texts[: len(changes)]) == changes
+    assert len({"".join(text.middle.split()) for text in changes}) == len(changes)
+    added = git(repeating, "log", "--format=", "--name-only", f"{oldest}..{split.commit}").split()
+    assert {text.source for text in changes} <= set(added)
+
+
 def tuned_by(path: Path, model: Path, *more: str) -> Result:
     command = [str(path), "--model", str(model), "--threads", "1", "--rank", "8", "--cases", "10"]
     return CliRunner().invoke(tune, [*command, *more])
@@ -52,6 +70,12 @@ def tuned_by(path: Path, model: Path, *more: str) -> Result:
 def last_line(result: Result) -> dict[str, object]:
     assert result.exit_code == 0, result.output
     return dict(json.loads(result.stdout.splitlines()[-1]))
+
+
+@pytest.fixture
+def unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of random weights has nothing to unlearn elsewhere; what it learns here shifts its guesses there."""
+    monkeypatch.setattr(gate, "BOUND", float("inf"))
 
 
 def test_training_sees_nothing_of_the_later_commits(repeating: Path, tiny_model: Path) -> None:
@@ -63,6 +87,7 @@ def test_training_sees_nothing_of_the_later_commits(repeating: Path, tiny_model:
     assert not learned & judged
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_a_repository_that_repeats_itself_wins_and_can_be_switched(repeating: Path, tiny_model: Path) -> None:
     model = str(tiny_model)
     line = last_line(tuned_by(repeating, tiny_model, "--steps", "40", "--rate", "0.02"))
@@ -82,6 +107,43 @@ def test_a_repository_that_repeats_itself_wins_and_can_be_switched(repeating: Pa
     assert tuned_by(repeating, tiny_model, "--status").exit_code == 1
 
 
+def test_an_adapter_that_spoils_other_code_says_so(
+    repeating: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (gate, commands):
+        monkeypatch.setattr(module, "BOUND", -9.0)
+    done = tuned_by(repeating, tiny_model, "--steps", "2")
+    line = last_line(done)
+    assert not line["won"]
+    assert -9.0 < line["outside"] < 9.0  # type: ignore[operator]
+    assert "refused: it unlearns other code" in done.stderr
+
+
+def test_what_is_outside_is_the_same_every_time_and_nobodys_repository(tiny_model: Path) -> None:
+    tokenizer = Tokenizer.load(tiny_model)
+    texts = outside_texts(tokenizer, 0)
+    assert len(texts) > 20
+    assert texts == outside_texts(tokenizer, 0)
+    assert texts != outside_texts(tokenizer, 1)
+
+
+@pytest.mark.usefixtures("unbounded")
+@pytest.mark.parametrize("rung", ["last", "full"])
+def test_the_other_rungs_of_the_ladder_make_adapters_that_can_be_served(
+    rung: str, repeating: Path, tiny_model: Path
+) -> None:
+    line = last_line(tuned_by(repeating, tiny_model, "--steps", "40", "--rate", "0.01", "--rung", rung))
+    assert line["n"] == 10
+    assert line["es"][0] > 0  # type: ignore[index]
+
+
+def test_full_tuning_of_a_real_model_is_refused(tiny_model: Path) -> None:
+    config = dataclasses.replace(open_checkpoint(tiny_model).config, layers=20_000)
+    assert not shape_of("lora", 2, config).whole
+    with pytest.raises(ModelError, match="--rung lora"):
+        shape_of("full", 2, config)
+
+
 def test_an_adapter_that_does_not_win_refuses_itself(repeating: Path, tiny_model: Path) -> None:
     """A rate of next to nothing leaves the model as it is."""
     line = last_line(tuned_by(repeating, tiny_model, "--steps", "2", "--rate", "1e-9"))
@@ -94,6 +156,7 @@ def test_an_adapter_that_does_not_win_refuses_itself(repeating: Path, tiny_model
     assert "did not win" in refused.output
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_it_stands_on_the_adapter_that_comes_with_the_model_and_falls_with_it(
     repeating: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,12 +197,14 @@ def test_the_gate_wants_an_interval_above_zero_and_no_fall_of_exact_matches() ->
     mixed = paired_difference([0.0] * 20, [9.0, -8.0] * 10)
     down = paired_difference([100.0] * 20, [100.0] * 19 + [0.0])
     flat = paired_difference([0.0] * 20, [0.0] * 20)
-    assert wins({"es": up, "em": flat})
-    assert not wins({"es": mixed, "em": up})
-    assert not wins({"es": up, "em": down})
-    assert not wins({"es": flat, "em": flat})
+    assert wins({"es": up, "em": flat}, outside=0.0)
+    assert wins({"es": up, "em": flat}, outside=gate.BOUND)
+    assert not wins({"es": up, "em": flat}, outside=gate.BOUND + 0.001)
+    assert not wins({"es": mixed, "em": up}, outside=0.0)
+    assert not wins({"es": up, "em": down}, outside=0.0)
+    assert not wins({"es": flat, "em": flat}, outside=0.0)
     few = paired_difference([0.0] * 3, [5.0] * 3)
-    assert not wins({"es": few, "em": few})
+    assert not wins({"es": few, "em": few}, outside=0.0)
 
 
 def test_mistakes_say_what_to_do(tmp_path: Path, tiny_model: Path) -> None:

@@ -176,3 +176,38 @@ def test_the_rate_warms_up_peaks_and_ends_near_zero() -> None:
     assert max(rates) == rates[10] == 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.001
+
+
+def test_the_last_layers_alone(weights: Weights, examples: list[Example]) -> None:
+    last = replace(RECIPE, steps=30, shape=LoraShape(4, 8.0, last=1))
+    trained = train(weights, examples, last)
+    assert {name.split(".")[1] for name in trained.factors} == {str(weights.config.layers - 1)}
+    assert trained.losses[-1] < trained.losses[0]
+    assert (
+        new_factors(weights.config, LoraShape(last=99), 0).keys() == new_factors(weights.config, LoraShape(), 0).keys()
+    )
+
+
+def test_a_whole_change_is_full_tuning(weights: Weights, examples: list[Example]) -> None:
+    """Its gradient is the weight's own, its one trained factor the weight's size."""
+    factors = new_factors(weights.config, LoraShape(whole=True), 0)
+    packed = Packed.of(examples[:2])
+    TrainableNetwork(weights, factors, 1.0).loss(packed).backward()  # type: ignore[no-untyped-call]
+    by_slot = {**weights.by_slot}
+    for slot in ("layers.0.gate_up", "layers.1.down"):
+        weight = weights[slot]
+        assert isinstance(weight, Tensor)
+        by_slot[slot] = weight.clone().requires_grad_()
+    TrainableNetwork(Weights(weights.config, by_slot), {}, 1.0).loss(packed).backward()  # type: ignore[no-untyped-call]
+    for slot in ("layers.0.gate_up", "layers.1.down"):
+        pair = factors[f"{slot}.a"], factors[f"{slot}.b"]
+        (change,) = (factor for factor in pair if factor.requires_grad)
+        own = by_slot[slot]
+        assert isinstance(own, Tensor)
+        assert change.grad is not None
+        assert own.grad is not None
+        assert torch.allclose(change.grad, own.grad, atol=1e-6)
+    trained = train(weights, examples, replace(RECIPE, steps=20, shape=LoraShape(whole=True)))
+    assert trained.losses[-1] < 0.8 * trained.losses[0]
+    same = trained.factors["layers.0.gate_up.a"]
+    assert torch.equal(same, torch.eye(len(same)))

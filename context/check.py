@@ -115,7 +115,8 @@ def check(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> C
         return Checked((problem,), False, (time.perf_counter() - began) * 1000)
     facts = holes.facts(at)
     slim = facts.skeleton
-    told = holes.layer(cursor.language).report(slim.hole, slim.filled(filled.text), deadline)
+    place = (int(cursor.offset), cursor.offset + len(fill))
+    told = holes.layer(cursor.language).report(slim.hole, slim.filled(filled.text), deadline, place)
     if told.value is None:
         floor = FillFloor(Scope(holes.index, cursor.path, filled.parsed), filled.parsed, filled.start, filled.end)
         proven = (_from_floor(filled, one) for one in floor.problems())

@@ -42,7 +42,8 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "signature": Form(Place.STATEMENT, frozenset({ItemRole.CALLEE})),
         "members": Form(Place.BINDING, frozenset({ItemRole.MEMBERS})),
         "example": Form(Place.STATEMENT, frozenset({ItemRole.EXAMPLE})),
-        "hints": Form(Place.STATEMENT, frozenset({ItemRole.CALLEE, ItemRole.MEMBERS, ItemRole.EXAMPLE})),
+        # No example beside them: it brings the names and values of another place, and small models copy these.
+        "hints": Form(Place.STATEMENT, frozenset({ItemRole.CALLEE, ItemRole.MEMBERS})),
     }
 )
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from holefill.context.items import Cursor, Item, Pack
-from holefill.context.packing import pack
+from holefill.context.packing import Costs, pack
 from holefill.context.provider import ContextProvider, Deadline, Tokenizer
 from holefill.context.redaction import is_secret_file, redact
 
@@ -59,6 +59,7 @@ class Gatherer:
         self._resting: _Resting | None = None
         self._providers = tuple(providers)
         self._tokenizer = tokenizer
+        self._costs = Costs(tokenizer)
         self._admits = admits
         self._executor = ThreadPoolExecutor(max_workers=max(1, len(self._providers)), thread_name_prefix="context")
         self._lock = threading.Lock()
@@ -84,7 +85,7 @@ class Gatherer:
         items = [item for item in facts if self._admits is None or self._admits(item)]
         with self._lock:
             previous = self._packs.get(cursor.path)
-        packed = pack(items, cursor, self._tokenizer, budget_tokens, previous)
+        packed = pack(items, cursor, self._tokenizer, budget_tokens, previous, self._costs)
         with self._lock:
             self._packs[cursor.path] = packed
             self._packs.move_to_end(cursor.path)

@@ -21,22 +21,26 @@ _SAME_PERCENT = 90.0
 _MAX_COMPARED = 2000
 _CLEAR_GAIN = 1.25
 """A new choice must be worth this much more than yesterday's to pay for the cold prefill it causes."""
+_KEPT_COSTS = 4096
 _LINE_COST, _ITEM_COST = 2, 6
 """Tokens of a comment mark per line, and of the path above an item."""
 
 
-class _Costs:
-    """Prices texts in tokens, each once per packing."""
+class Costs:
+    """Prices texts in tokens, each once: from one keystroke to the next most items are the same. Any thread may ask."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, int] = {}
 
     def of(self, text: str) -> int:
-        if text not in self._known:
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) >= _KEPT_COSTS:
+                self._known = {}
             lines = text.count("\n") + 1
-            self._known[text] = len(self._tokenizer.encode(text)) + _LINE_COST * lines + _ITEM_COST
-        return self._known[text]
+            known = self._known[text] = len(self._tokenizer.encode(text)) + _LINE_COST * lines + _ITEM_COST
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,12 @@ class _Candidate:
 
 
 def pack(
-    items: Sequence[Item], cursor: Cursor, tokenizer: Tokenizer, budget_tokens: int, previous: Pack | None = None
+    items: Sequence[Item],
+    cursor: Cursor,
+    tokenizer: Tokenizer,
+    budget_tokens: int,
+    previous: Pack | None = None,
+    costs: Costs | None = None,
 ) -> Pack:
     """Deduplicate, choose by value, shorten or drop what does not fit, order most stable first and as ``previous``.
 
@@ -56,7 +65,7 @@ def pack(
     dropped: list[Dropped] = []
     unique = _unique(_unseen(items, cursor, dropped), dropped)
     candidates = _valued(unique)
-    costs, comment = _Costs(tokenizer), line_comment(cursor.language)
+    costs, comment = costs or Costs(tokenizer), line_comment(cursor.language)
     fresh = _chosen(candidates, costs, budget_tokens, comment)
     chosen = fresh
     if previous is not None and previous.items:
@@ -134,7 +143,7 @@ def _valued(items: Sequence[Item]) -> list[_Candidate]:
     return sorted(candidates, key=lambda known: -known.value)
 
 
-def _chosen(candidates: Sequence[_Candidate], costs: _Costs, budget_tokens: int, comment: str) -> list[_Candidate]:
+def _chosen(candidates: Sequence[_Candidate], costs: Costs, budget_tokens: int, comment: str) -> list[_Candidate]:
     taken: list[_Candidate] = []
     left = budget_tokens
     for known in candidates:

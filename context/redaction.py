@@ -67,6 +67,8 @@ _ASSIGNED = re.compile(
     r"""(?i)(?:api_?key|secret|passw(?:or)?d|passphrase|auth_?token|access_?token)\w*["']?\s*[:=]\s*"""
     r"""["'](?P<value>(?=[^"'\s]*[0-9])(?=[^"'\s]*[A-Za-z])[A-Za-z0-9+/=_.-]{20,})["']"""
 )
+_ASSIGNED_WORDS = ("key", "secret", "passw", "passphrase", "token")
+"""One of them is in whatever ``_ASSIGNED`` matches."""
 
 
 def is_secret_file(path: str) -> bool:
@@ -83,6 +85,9 @@ def redact(text: str) -> str:
     for literal, pattern in _SHAPES:
         if literal in text:
             text = pattern.sub(lambda match: _stars(match.group()), text)
+    folded = text.casefold()
+    if not any(word in folded for word in _ASSIGNED_WORDS):
+        return text
     return _ASSIGNED.sub(lambda match: match.group().replace(match["value"], _stars(match["value"])), text)
 
 

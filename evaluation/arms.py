@@ -51,7 +51,7 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "signature": Arm(("typed_hole",), "signature"),
         "members": Arm(("typed_hole",), "members"),
         "example": Arm(("callees_callers",), "example"),
-        "hints": Arm(("typed_hole", "callees_callers"), "hints"),
+        "hints": Arm(("typed_hole",), "hints"),
         **{name: Arm((name,)) for name in PROVIDERS},
         **{f"without-{name}": Arm(tuple(one for one in PROVIDERS if one != name)) for name in PROVIDERS},
     }

@@ -1,7 +1,8 @@
 """``holefill eval gather``: how long a keystroke's context takes in a large workspace, once everything is warm.
 
-Cursors stand at the ends of half lines of real files, drawn by seed; of each file the first is asked untimed, as its
-opening in an editor is. No model: the engine's time is another command's (``eval latency``).
+Cursors stand at the ends of half lines of real files, drawn by seed; the first of each file, untimed, is its opening in
+an editor. Each of the others is one keystroke that asks for one thing, because what a second question about the same
+keystroke shares with the first costs it nothing. No model: the engine's time is another command's (``eval latency``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import click
@@ -32,6 +34,7 @@ from holefill.lsp_server.session import Document
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 
+ASKED = ("gather", "expectedType", "relevantTypes", "relevantHeaders", "llmCompletion.context", "errorReport")
 _BUDGET_TOKENS = 400
 _NO_DEADLINE_MS = 60_000.0
 _CURSORS_PER_FILE = 5
@@ -87,8 +90,10 @@ def _typing(index: WorkspaceIndex, path: str, text: str, line: int, draw: random
     )
 
 
-def timings(index: WorkspaceIndex, tokenizer: Tokenizer, asked: Sequence[tuple[Cursor, bool]]) -> Iterator[list[Timed]]:
-    """Per cursor: the whole gather, packing included, and what each ChatLSP method answers with; none if untimed."""
+def timings(
+    index: WorkspaceIndex, tokenizer: Tokenizer, asked: Sequence[tuple[Cursor, bool]]
+) -> Iterator[Timed | None]:
+    """Per timed cursor the next of ``ASKED``: the whole gather, packing included, or a ChatLSP method's answer."""
     chat = ChatLsp(lambda _: index)
     known = providers(Sources(index, chat.holes.of(index)))
     gather = Gatherer([one for one in known if one.name in ASKED_FOR], tokenizer)
@@ -96,14 +101,29 @@ def timings(index: WorkspaceIndex, tokenizer: Tokenizer, asked: Sequence[tuple[C
         if isinstance(provider, Preparing):
             provider.prepare(asked[0][0])
     try:
+        names = cycle(ASKED)
         for cursor, timed in asked:
             index.update(cursor.path, cursor.text)
             shown = (Document(cursor.path, "python", "python", cursor.version, cursor.text),)
-            measured = [_timed(name, work) for name, work in _works(gather, chat, cursor, shown).items()]
-            yield measured if timed else []
+            if timed:
+                name = next(names)
+                yield _timed(name, _works(gather, chat, cursor, shown)[name])
+            else:
+                _open(chat, cursor)
+                yield None
     finally:
         gather.close()
         chat.close()
+
+
+def _open(chat: ChatLsp, cursor: Cursor) -> None:
+    """What an editor that shows errors asks first: the checker reads the file, and what it imports, for the first time.
+
+    Of the file as it is on disk, with a name at its end: nothing can be asked about every half-typed line.
+    """
+    text = f"{Path(cursor.path).read_text('utf-8', 'replace')}\n\n_ = "
+    for snippet in ("value", "_"):
+        chat.report(replace(cursor, text=text, offset=CharOffset(len(text))), snippet)
 
 
 def _works(
@@ -144,7 +164,12 @@ def summary(measured: Sequence[Timed]) -> dict[str, dict[str, float]]:
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option("--files", default=1000, show_default=True, type=click.IntRange(min=1), help="Python files to take.")
 @click.option(
-    "--cursors", "count", default=200, show_default=True, type=click.IntRange(min=1), help="How many to time."
+    "--cursors",
+    "count",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Keystrokes of each question.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the files and the cursors.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer prices the context.")
@@ -161,12 +186,12 @@ def gather(path: Path | None, files: int, count: int, seed: int, model: str) -> 
         with progress_bar() as bar:
             row = bar.add_task("indexing", total=taken)
             index.refresh(lambda done, total: bar.update(row, completed=done, total=total))
-            asked = list(cursors(index, count, seed))
+            asked = list(cursors(index, count * len(ASKED), seed))
             if not asked:
                 raise DataError("no Python file of 20 lines or more: give another PATH")
             try:
                 for found in bar.track(timings(index, tokenizer, asked), total=len(asked), description="cursors"):
-                    measured += found
+                    measured += [] if found is None else [found]
             except KeyboardInterrupt:
                 click.echo("interrupted: what follows covers the cursors reached", err=True)
     print_last_line(

@@ -16,7 +16,6 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.syntax.languages import line_comment
-from holefill.context.types.holes import hole_at
 from holefill.context.types.registry import HolesRegistry
 from holefill.context.types.typed_holes import Questions, TypedHole, TypedHoles
 from holefill.lsp_server.guards import refusal
@@ -136,7 +135,7 @@ class ChatLsp:
 
     def _questions(self, cursor: Cursor, documents: Iterable[Document]) -> Questions | None:
         holes = self.of(cursor)
-        at = None if holes is None else hole_at(cursor)
+        at = None if holes is None else holes.at(cursor)
         if holes is None or at is None:
             return None
         self._sync(holes, cursor, documents)

@@ -33,6 +33,10 @@ class Import:
 
 
 def import_statements(parsed: Parsed) -> tuple[Import, ...]:
+    return parsed.once("imports", _statements)
+
+
+def _statements(parsed: Parsed) -> tuple[Import, ...]:
     read = _READERS.get(parsed.language, _plain)
     return tuple(found for node in import_nodes(parsed) for found in read(parsed, node))
 

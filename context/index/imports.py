@@ -29,10 +29,16 @@ class ImportResolver:
     def __init__(self, records: Mapping[str, FileRecord], modules: ModulePaths) -> None:
         self._records = records
         self._modules = modules
+        self._known: dict[str, tuple[Resolved, ...]] = {}
 
     def resolve(self, record: FileRecord) -> tuple[Resolved, ...]:
         """Everything the file's imports bind that is defined in the workspace, in source order."""
-        return tuple(found for statement in record.imports for found in self._bound(record, statement))
+        if self._records.get(record.path) is not record:  # its text as it is now, not as it is indexed
+            return tuple(found for statement in record.imports for found in self._bound(record, statement))
+        if record.path not in self._known:
+            bound = (found for statement in record.imports for found in self._bound(record, statement))
+            self._known[record.path] = tuple(bound)
+        return self._known[record.path]
 
     def modules_of(self, record: FileRecord) -> tuple[str, ...]:
         """Workspace files the imports name directly: the edges of the import graph."""

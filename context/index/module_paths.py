@@ -36,6 +36,8 @@ class ModulePaths:
 
     def __init__(self, records: Mapping[str, FileRecord]) -> None:
         self._records = records
+        self._known: dict[tuple[str, str, int], str | None] = {}
+        """Of Python's modules, by the importing folder, name and level: most are asked again with every keystroke."""
 
     def find(self, record: FileRecord, statement: Import) -> str | None:
         """The workspace file of the statement's module, or None (third party, standard library, namespace package)."""
@@ -51,6 +53,12 @@ class ModulePaths:
         return self._python(record.path, dotted, statement.level)
 
     def _python(self, path: str, module: str, level: int) -> str | None:
+        key = (posixpath.dirname(path), module, level)
+        if key not in self._known:
+            self._known[key] = self._python_file(path, module, level)
+        return self._known[key]
+
+    def _python_file(self, path: str, module: str, level: int) -> str | None:
         inner = module.replace(".", "/")
         if level:
             base = posixpath.dirname(path)

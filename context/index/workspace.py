@@ -44,10 +44,13 @@ class WorkspaceIndex:
         self._records: dict[str, FileRecord] = {}
         self._by_name: dict[str, set[str]] = {}
         self._by_callee: dict[str, set[str]] = {}
+        self._by_import: dict[str, set[str]] = {}
+        self._sorted: tuple[str, ...] | None = None
         self._overlays: dict[str, str] = {}
         self.edits = EditLog()
         self.documents = Documents()
         self._modules: ModulePaths | None = None
+        self._resolves: tuple[int, ImportResolver] | None = None
         self._epoch = 0
 
     @property
@@ -138,6 +141,8 @@ class WorkspaceIndex:
 
     def relative(self, path: str) -> str | None:
         """The workspace-relative POSIX form of a path, or None when it lies outside."""
+        if path in self._records:
+            return path
         if not os.path.isabs(path):
             return Path(path).as_posix()
         try:
@@ -147,7 +152,9 @@ class WorkspaceIndex:
 
     def paths(self) -> tuple[str, ...]:
         with self._lock:
-            return tuple(sorted(self._records))
+            if self._sorted is None:
+                self._sorted = tuple(sorted(self._records))
+            return self._sorted
 
     def record(self, path: str) -> FileRecord | None:
         relative = self.relative(path)
@@ -160,6 +167,11 @@ class WorkspaceIndex:
         return tuple(
             Located(record.path, symbol) for record in records for symbol in record.symbols if symbol.name == name
         )
+
+    def importers(self, name: str) -> tuple[FileRecord, ...]:
+        """Files whose imports bind ``name``, in path order."""
+        with self._lock:
+            return tuple(self._records[path] for path in sorted(self._by_import.get(name, ())))
 
     def callers(self, located: Located) -> tuple[Caller, ...]:
         """Who calls a function, method or class, in path order.
@@ -218,10 +230,14 @@ class WorkspaceIndex:
         return read_source(self.root, relative, self.rules) if overlay is None else overlay
 
     def _resolver(self) -> ImportResolver:
+        """Of the state there is now: one for all questions until the next change."""
         with self._lock:
-            if self._modules is None:
-                self._modules = ModulePaths(dict(self._records))
-            return ImportResolver(dict(self._records), self._modules)
+            known = self._resolves
+            if known is None or known[0] != self._epoch:
+                records = dict(self._records)
+                self._modules = self._modules or ModulePaths(records)
+                known = self._resolves = (self._epoch, ImportResolver(records, self._modules))
+            return known[1]
 
     def _read_if_changed(self, source: SourceFile) -> Stored | None:
         with self._lock:
@@ -262,12 +278,16 @@ class WorkspaceIndex:
         if old is not stored.record:
             if old is None or CONFIG in (old.language, stored.record.language):
                 self._modules = None
+            if old is None:
+                self._sorted = None
             self._unname(path)
             self._records[path] = stored.record
             for symbol in stored.record.symbols:
                 self._by_name.setdefault(symbol.name, set()).add(path)
             for edge in stored.record.calls:
                 self._by_callee.setdefault(edge.callee, set()).add(path)
+            for name in _bound_names(stored.record):
+                self._by_import.setdefault(name, set()).add(path)
             self._epoch += 1
         self._stored[path] = stored
 
@@ -275,7 +295,7 @@ class WorkspaceIndex:
         if path in self._records:
             self._unname(path)
             del self._records[path]
-            self._modules = None
+            self._modules = self._sorted = None
             self._epoch += 1
         self._stored.pop(path, None)
 
@@ -284,6 +304,11 @@ class WorkspaceIndex:
         if old is not None:
             _forget(self._by_name, {symbol.name for symbol in old.symbols}, path)
             _forget(self._by_callee, {edge.callee for edge in old.calls}, path)
+            _forget(self._by_import, _bound_names(old), path)
+
+
+def _bound_names(record: FileRecord) -> set[str]:
+    return {one.local for statement in record.imports for one in statement.names}
 
 
 def _forget(table: dict[str, set[str]], names: set[str], path: str) -> None:

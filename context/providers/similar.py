@@ -27,11 +27,12 @@ class SimilarProvider:
     def gather(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> list[Item]:
         if budget_tokens <= 0 or deadline.expired():
             return []
-        if not self._lexical.current:
-            threading.Thread(target=self._lexical.sync, name="lexical-index", daemon=True).start()
+        here = self._index.relative(cursor.path) or ""
+        if not self._lexical.current(here):
+            threading.Thread(target=self._lexical.sync, args=(here,), name="lexical-index", daemon=True).start()
         before = time.perf_counter()
         query = cursor.text[max(0, cursor.offset - _QUERY_BEFORE) : cursor.offset + _QUERY_AFTER]
-        hits = self._lexical.search(query, _MAX_HITS, without=self._index.relative(cursor.path) or "")
+        hits = self._lexical.search(query, _MAX_HITS, without=here)
         cost_ms = (time.perf_counter() - before) * 1000
         return [
             Item(

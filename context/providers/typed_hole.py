@@ -4,6 +4,7 @@ receiver's members ("Statically contextualizing large language models with typed
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ _START_S = 10.0
 _MAX_MEMBERS = 16
 _MAX_LABEL = 200
 _CALLABLE = frozenset({"method", "function"})
+_CLASS = re.compile(r"(?:export\s+|default\s+|abstract\s+)*(?:class|interface|enum)\b")
 
 
 class TypedHoleProvider:
@@ -52,7 +54,10 @@ class TypedHoleProvider:
         if signature is not None and signature.label:
             callee = "" if asked.hole.callee is None else asked.hole.slice(asked.hole.callee)
             text = _callee(callee, signature.label)
-            yield Item(text, self.name, symbol_ids=(f"callee {callee}",), score=4.0, role=ItemRole.CALLEE)
+            # A class without a constructor of its own has no parameters to tell, only bases.
+            tells = "(" in signature.label and not _CLASS.match(signature.label)
+            role = ItemRole.CALLEE if tells else ItemRole.OTHER
+            yield Item(text, self.name, symbol_ids=(f"callee {callee}",), score=4.0, role=role)
         told = asked.expected_type(deadline).value
         wanted = "" if told is None else told.text
         receiver = asked.receiver_type(deadline).value
@@ -60,7 +65,9 @@ class TypedHoleProvider:
         if members and asked.hole.receiver is not None:
             owner = asked.hole.slice(asked.hole.receiver)
             text = f"{owner}: {'' if receiver is None else receiver.text + ' '}has " + ", ".join(_shown(members))
-            yield Item(text, self.name, symbol_ids=(f"members {owner}",), score=3.0, role=ItemRole.MEMBERS)
+            # What is merely used after the same name elsewhere is not what the receiver has.
+            role = ItemRole.OTHER if receiver is None else ItemRole.MEMBERS
+            yield Item(text, self.name, symbol_ids=(f"members {owner}",), score=3.0, role=role)
         if wanted:
             yield Item(f"expected type: {wanted}", self.name, symbol_ids=("type",), score=2.5, role=ItemRole.EXPECTED)
         for rank, one in enumerate(asked.types(wanted, deadline)):

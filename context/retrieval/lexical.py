@@ -65,7 +65,7 @@ class LexicalIndex:
         self._index = index
         self._lock = threading.RLock()
         self._syncing = threading.Lock()
-        self._synced_epoch = -1
+        self._synced = (-1, "")
         self._files: dict[str, _File] = {}
         self._chunks: dict[int, Chunk] = {}
         self._terms: dict[int, Counter[str]] = {}
@@ -74,12 +74,14 @@ class LexicalIndex:
         self._total_length = 0
         self._next_id = 0
 
-    @property
-    def current(self) -> bool:
-        return self._synced_epoch == self._index.epoch
+    def current(self, without: str = "") -> bool:
+        return self._synced == (self._index.epoch, without)
 
-    def sync(self) -> None:
-        """Take over what changed; returns at once when another thread is doing it."""
+    def sync(self, without: str = "") -> None:
+        """Take over what changed; returns at once when another thread is doing it.
+
+        ``without`` stays as it was: the file one is typing in changes with every key and is not searched from there.
+        """
         if not self._syncing.acquire(blocking=False):
             return
         try:
@@ -90,9 +92,11 @@ class LexicalIndex:
             for path in paths:
                 record = self._index.record(path)
                 known = self._files.get(path)
+                if path == without and known is not None:
+                    continue
                 if record is not None and record.symbols and (known is None or known.digest != record.digest):
                     self._learn(record)
-            self._synced_epoch = epoch
+            self._synced = (epoch, without)
         finally:
             self._syncing.release()
 
@@ -122,16 +126,18 @@ class LexicalIndex:
 
     def _learn(self, record: FileRecord) -> None:
         text = self._index.text(record.path)
-        chunks = [] if text is None else list(_chunks(record, encode(text)))
-        with self._lock:
+        known = self._files.get(record.path)
+        before = {} if known is None else {self._chunks[one].text: self._terms[one] for one in known.chunks}
+        read = [
+            (chunk, before.get(chunk.text) or Counter(split_identifiers(chunk.text)))
+            for chunk in (() if text is None else _chunks(record, encode(text)))
+        ]
+        with self._lock:  # a search waits for no more than this
             self._forget(record.path)
-            ids = tuple(self._add(chunk) for chunk in chunks)
-            self._files[record.path] = _File(record.digest, tuple(known for known in ids if known >= 0))
+            ids = tuple(self._add(chunk, terms) for chunk, terms in read if len(terms) >= _MIN_TERMS)
+            self._files[record.path] = _File(record.digest, ids)
 
-    def _add(self, chunk: Chunk) -> int:
-        terms = Counter(split_identifiers(chunk.text))
-        if len(terms) < _MIN_TERMS:
-            return -1
+    def _add(self, chunk: Chunk, terms: Counter[str]) -> int:
         number, self._next_id = self._next_id, self._next_id + 1
         self._chunks[number], self._terms[number] = chunk, terms
         self._lengths[number] = sum(terms.values())

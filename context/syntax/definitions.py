@@ -44,6 +44,10 @@ class Definition:
 
 def definitions(parsed: Parsed, within: tuple[int, int] | None = None) -> tuple[Definition, ...]:
     """The definitions of a file in source order, locals of functions left out; ``within`` limits the byte range."""
+    return parsed.once("definitions", _definitions) if within is None else _definitions(parsed, within)
+
+
+def _definitions(parsed: Parsed, within: tuple[int, int] | None = None) -> tuple[Definition, ...]:
     found: dict[int, tuple[Definition, str]] = {}
     for captures in _matches(parsed, within):
         candidate = _definition(parsed, captures)
@@ -58,17 +62,22 @@ def definitions(parsed: Parsed, within: tuple[int, int] | None = None) -> tuple[
 
 def import_nodes(parsed: Parsed) -> list[tree_sitter.Node]:
     """The import statements of a file in source order."""
-    nodes = tree_sitter.QueryCursor(query(parsed.language)).captures(parsed.root).get("import", [])
-    return sorted(nodes, key=lambda node: node.start_byte)
+    found = [node for captures in parsed.once("matches", _all_matches) for node in captures.get("import", ())]
+    return sorted(dict.fromkeys(found), key=lambda node: node.start_byte)
 
 
 def _matches(parsed: Parsed, within: tuple[int, int] | None) -> Iterator[dict[str, list[tree_sitter.Node]]]:
-    cursor = tree_sitter.QueryCursor(query(parsed.language))
-    if within is not None:
+    if within is None:
+        found = parsed.once("matches", _all_matches)
+    else:
+        cursor = tree_sitter.QueryCursor(query(parsed.language))
         cursor.set_byte_range(*within)
-    for _, captures in cursor.matches(parsed.root):
-        if "name" in captures:
-            yield captures
+        found = [captures for _, captures in cursor.matches(parsed.root)]
+    return (captures for captures in found if "name" in captures)
+
+
+def _all_matches(parsed: Parsed) -> list[dict[str, list[tree_sitter.Node]]]:
+    return [captures for _, captures in tree_sitter.QueryCursor(query(parsed.language)).matches(parsed.root)]
 
 
 def _definition(parsed: Parsed, captures: dict[str, list[tree_sitter.Node]]) -> tuple[Definition, str] | None:

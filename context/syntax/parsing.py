@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import tree_sitter
 
 from holefill.context.syntax.languages import grammar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,7 @@ class Parsed:
     language: str
     source: bytes
     tree: tree_sitter.Tree
+    _found: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def root(self) -> tree_sitter.Node:
@@ -23,6 +28,13 @@ class Parsed:
 
     def text(self, node: tree_sitter.Node) -> str:
         return self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+
+    def once(self, what: str, find: Callable[[Parsed], T]) -> T:
+        """What ``find`` reads from this tree, by its name: all who ask about the same keystroke share one search."""
+        if what not in self._found:
+            self._found[what] = find(self)
+        found: T = self._found[what]
+        return found
 
 
 def encode(text: str) -> bytes:

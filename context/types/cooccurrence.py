@@ -7,6 +7,7 @@ together with the checker 98 % and 83 %.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 
 from holefill.context.index.workspace import WorkspaceIndex
@@ -24,21 +25,29 @@ class Cooccurrence:
     def __init__(self, index: WorkspaceIndex) -> None:
         self._index = index
         self._files: dict[str, tuple[str, dict[str, Counter[str]]]] = {}
+        self._pieces: dict[str, list[tuple[str, str]]] = {}
 
     def observed(self, path: str, text: str, receiver: str, deadline: Deadline) -> Observed:
         """``text`` is that of the file now, without the hole."""
-        own = count_accesses(text)
-        anywhere: Counter[str] = Counter()
-        for counts in own.values():
-            anywhere.update(counts)
-        return Observed(own.get(receiver, Counter()), self._folder(path, receiver, deadline), anywhere)
+        pairs = self._accesses(text)
+        own = Counter(attribute for name, attribute in pairs if name == receiver)
+        anywhere = Counter(attribute for _, attribute in pairs)
+        return Observed(own, self._folder(path, receiver, deadline), anywhere)
+
+    def _accesses(self, text: str) -> list[tuple[str, str]]:
+        """Piece by piece: of a file that is being typed in, all but one were searched before."""
+        known, found = self._pieces, {}
+        pieces = text.split("\n\n")
+        for piece in pieces:
+            found[piece] = known[piece] if piece in known else _ACCESS.findall(piece)
+        self._pieces = found
+        return [pair for piece in pieces for pair in found[piece]]
 
     def _folder(self, path: str, receiver: str, deadline: Deadline) -> Counter[str]:
         relative = self._index.relative(path) or path
         folder = relative.rpartition("/")[0]
         total: Counter[str] = Counter()
-        beside = [known for known in self._index.paths() if known.rpartition("/")[0] == folder and known != relative]
-        for other in beside[:_MAX_FILES]:
+        for other in self._beside(folder, relative):
             if deadline.expired():
                 break
             record = self._index.record(other)
@@ -49,6 +58,17 @@ class Cooccurrence:
                 known = self._files[other] = (record.digest, count_accesses(self._index.text(other) or ""))
             total.update(known[1].get(receiver, {}))
         return total
+
+    def _beside(self, folder: str, relative: str) -> list[str]:
+        within = f"{folder}/" if folder else ""
+        paths = self._index.paths()
+        found: list[str] = []
+        for path in paths[bisect_left(paths, within) :]:
+            if not path.startswith(within) or len(found) == _MAX_FILES:
+                break
+            if "/" not in path[len(within) :] and path != relative:
+                found.append(path)
+        return found
 
 
 def count_accesses(text: str) -> dict[str, Counter[str]]:

@@ -263,17 +263,26 @@ class FillFloor:
 
 def names_outside(parsed: Parsed, start: int, end: int) -> frozenset[str]:
     """Identifiers outside of a range of bytes that are no attributes' names."""
-    names: set[str] = set()
-    cursor = tree_sitter.QueryCursor(_identifiers(parsed.language))
-    for node in cursor.captures(parsed.root).get("name", []):
-        if (node.end_byte <= start or node.start_byte >= end) and not _is_attribute_name(node):
-            names.add(parsed.text(node))
-    return frozenset(names)
+    found = tree_sitter.QueryCursor(_identifiers(parsed.language)).captures(parsed.root)
+    attributes = {node.id for node in found.get("attribute", ())}
+    outside: dict[bytes, None] = {}
+    for node in found.get("name", ()):
+        if node.id not in attributes:
+            first, last = node.start_byte, node.end_byte
+            if last <= start or first >= end:
+                outside[parsed.source[first:last]] = None
+    return frozenset(name.decode("utf-8", "replace") for name in outside)
 
 
 @cache
 def _identifiers(language: str) -> tree_sitter.Query:
-    return tree_sitter.Query(grammar(language), "(identifier) @name")
+    """``@attribute``: what ``_is_attribute_name`` says of a node, for all of a file at once."""
+    owned = (
+        "(attribute attribute: (identifier) @attribute) (keyword_argument name: (identifier) @attribute)"
+        if language == "python"
+        else ""
+    )
+    return tree_sitter.Query(grammar(language), f"(identifier) @name {owned}")
 
 
 def _is_attribute_name(node: tree_sitter.Node) -> bool:
@@ -287,7 +296,10 @@ def _is_attribute_name(node: tree_sitter.Node) -> bool:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that is spelled most alike; empty when none is."""
-    return next(iter(difflib.get_close_matches(name, sorted(known), 1, _CUTOFF)), "")
+    # Of two strings' lengths alone follows how alike they can be at most; most names end there.
+    size = len(name)
+    near = [one for one in known if 2 * min(size, len(one)) >= _CUTOFF * (size + len(one))]
+    return next(iter(difflib.get_close_matches(name, sorted(near), 1, _CUTOFF)), "")
 
 
 _BINDING_FIELDS = {

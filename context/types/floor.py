@@ -145,7 +145,9 @@ class FloorOracle:
         active = _active(hole, parameters)
         return Answer((Signature(label, parameters, active, return_type(label)),), Source.FLOOR)
 
-    def report(self, hole: Hole, filled: str, deadline: Deadline) -> Answer[tuple[Diagnostic, ...]]:
+    def report(
+        self, hole: Hole, filled: str, deadline: Deadline, fill: tuple[int, int] | None = None
+    ) -> Answer[tuple[Diagnostic, ...]]:
         """Type errors are a checker's work; names and calls are checked by ``context.check``."""
         return Answer(None, Source.FLOOR, "no-oracle")
 

@@ -34,6 +34,12 @@ _SIMPLE = {
     "for_in_clause": Role.ITERABLE,
     "for_in_statement": Role.ITERABLE,
 }
+_MADE_IN = frozenset({"parameters", "lambda_parameters", "type"})
+_MADE_AS = {
+    **dict.fromkeys(("function_definition", "class_definition"), "name"),
+    **dict.fromkeys(("default_parameter", "typed_default_parameter"), "name"),
+}
+"""Python: a name that is being made, or a type; no value is wanted there."""
 _FUNCTIONS = frozenset(
     {
         *("function_definition", "function_declaration", "method_definition", "arrow_function"),
@@ -149,6 +155,8 @@ class _Reader:
             node, parent = parent, parent.parent
         if parent is None:
             return hole
+        if parent.type in _MADE_IN or ((key := _MADE_AS.get(parent.type)) and parent.child_by_field_name(key) == node):
+            return replace(hole, role=Role.STATEMENT)
         if parent.type in _CONDITIONS or self._is_condition(parent, node):
             # `if |` wants a bool; `if a == |` is decided by what it is compared with, which `parent` would then be.
             return replace(hole, role=Role.CONDITION)

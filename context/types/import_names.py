@@ -53,9 +53,9 @@ def _usual(index: WorkspaceIndex, here: str, family: str, name: str) -> Origin |
     home, own = _home(index, here) if family != "python" else ("", "")
     near: Counter[Origin] = Counter()
     seen: Counter[Origin] = Counter()
-    for path in index.paths():
-        record = index.record(path)
-        if record is None or path == here or _family(record.language) != family:
+    for record in index.importers(name):
+        path = record.path
+        if path == here or _family(record.language) != family:
             continue
         for origin in _origins(record, name, packages):
             foreign = origin.module.startswith("/") and not origin.module.startswith(home)

@@ -83,51 +83,54 @@ class Layered:
         if self.oracle is not None:
             self.oracle.sync(path, text)
 
-    def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
-        return self._layered("expected_type", hole, deadline, TypeInfo)
+    # ``slim``: the same hole in a buffer with less to check, for the checker alone (``skeleton``).
 
-    def receiver_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
-        return self._layered("receiver_type", hole, deadline, TypeInfo)
+    def expected_type(self, hole: Hole, deadline: Deadline, slim: Hole | None = None) -> Answer[TypeInfo]:
+        return self._layered("expected_type", hole, deadline, TypeInfo, slim)
 
-    def members(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Member, ...]]:
-        return self._layered("members", hole, deadline, tuple)
+    def receiver_type(self, hole: Hole, deadline: Deadline, slim: Hole | None = None) -> Answer[TypeInfo]:
+        return self._layered("receiver_type", hole, deadline, TypeInfo, slim)
 
-    def signatures(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Signature, ...]]:
-        return self._layered("signatures", hole, deadline, tuple)
+    def members(self, hole: Hole, deadline: Deadline, slim: Hole | None = None) -> Answer[tuple[Member, ...]]:
+        return self._layered("members", hole, deadline, tuple, slim)
 
-    def report(self, hole: Hole, filled: str, deadline: Deadline) -> Answer[tuple[Diagnostic, ...]]:
-        if self.oracle is None:
-            return self.floor.report(hole, filled, deadline)
-        return self.oracle.report(hole, filled, deadline)
+    def signatures(self, hole: Hole, deadline: Deadline, slim: Hole | None = None) -> Answer[tuple[Signature, ...]]:
+        return self._layered("signatures", hole, deadline, tuple, slim)
+
+    def report(
+        self, hole: Hole, filled: str, deadline: Deadline, fill: tuple[int, int] | None = None
+    ) -> Answer[tuple[Diagnostic, ...]]:
+        oracle: TypeOracle = self.floor if self.oracle is None else self.oracle
+        return oracle.report(hole, filled, deadline, fill)
 
     def close(self) -> None:
         self._worker.shutdown(wait=False, cancel_futures=True)
         if self.oracle is not None:
             self.oracle.close()
 
-    def _layered(self, method: str, hole: Hole, deadline: Deadline, kind: type[T]) -> Answer[T]:
-        future = self._submit(method, hole)
+    def _layered(self, method: str, hole: Hole, deadline: Deadline, kind: type[T], slim: Hole | None) -> Answer[T]:
+        future = self._submit(method, hole, slim or hole)
         floor: Answer[T] = getattr(self.floor, method)(hole, deadline)
         told = self._collect(future, method, hole, deadline)
         if isinstance(told.value, kind):
             return Answer(told.value, told.source, told.reason, told.elapsed_ms)
         return floor if floor.value is not None else Answer(None, floor.source, told.reason or floor.reason)
 
-    def _submit(self, method: str, hole: Hole) -> Future[Answer[object]] | None:
+    def _submit(self, method: str, hole: Hole, asked: Hole) -> Future[Answer[object]] | None:
         with self._lock:
             self._newest[hole.path] = max(hole.version, self._newest.get(hole.path, 0))
             if self.oracle is None or not self._pace.allows():
                 return None
         try:
-            return self._worker.submit(self._work, method, hole)
+            return self._worker.submit(self._work, method, hole, asked)
         except RuntimeError:  # closed
             return None
 
-    def _work(self, method: str, hole: Hole) -> Answer[object]:
+    def _work(self, method: str, hole: Hole, asked: Hole) -> Answer[object]:
         if hole.version < self._newest.get(hole.path, 0):
             return Answer(None, Source.ORACLE, "superseded")
         ask: Callable[[Hole, Deadline], Answer[object]] = getattr(self.oracle, method)
-        answer = ask(hole, Deadline.after_ms(_WORK_MS))
+        answer = ask(asked, Deadline.after_ms(_WORK_MS))
         if answer.value is not None:
             with self._lock:
                 self._late[self._key(method, hole)] = answer

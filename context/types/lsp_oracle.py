@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,12 +21,16 @@ from holefill.context.types.positions import uri_of
 from holefill.context.types.probes import Probe
 from holefill.context.types.session import Session, answer_child
 from holefill.context.types.specs import LspSpec
-from holefill.context.types.transport import Child, ChildError, Json, LateError, RefusedError
+from holefill.context.types.transport import Child, ChildError, Json, LateError
 
 log = logging.getLogger(__name__)
 
 _DIAGNOSTIC = "textDocument/diagnostic"
+_HOVER, _TYPE_DEFINITION = "textDocument/hover", "textDocument/typeDefinition"
 _CHECK_MEMORY_EVERY = 64
+_KEPT_REPLIES = 24
+_Asked = tuple[tuple[str, ...], str, str, int]
+"""Methods, path, probe's text, offset."""
 T = TypeVar("T")
 
 
@@ -53,6 +58,7 @@ class LspOracle:
         self._caps: frozenset[Cap] = frozenset()
         self._asked = 0
         self._baseline = _Baseline()
+        self._replies: OrderedDict[_Asked, tuple[Json, ...]] = OrderedDict()
 
     @property
     def caps(self) -> frozenset[Cap]:
@@ -79,6 +85,7 @@ class LspOracle:
         else:
             self._mirrors[path] = (text, language or next(iter(self.spec.languages)))
         self._stale[path] = None
+        self._replies.clear()
 
     def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
         return self._answer(lambda session: self._expected(session, hole, deadline), deadline)
@@ -115,13 +122,19 @@ class LspOracle:
 
         return self._answer(ask, deadline)
 
-    def report(self, hole: Hole, filled: str, deadline: Deadline) -> Answer[tuple[Diagnostic, ...]]:
+    def report(
+        self, hole: Hole, filled: str, deadline: Deadline, fill: tuple[int, int] | None = None
+    ) -> Answer[tuple[Diagnostic, ...]]:
         def ask(session: Session) -> Answer[tuple[Diagnostic, ...]]:
             self._need(Cap.REPORT)
-            before = self._baseline_of(session, hole, deadline)
             if filled == hole.text:  # asked ahead of any fill, for the baseline's sake
+                self._baseline_of(session, hole, deadline)
                 return Answer((), Source.ORACLE)
             after = self._errors(session, hole, Probe(filled, hole.name_start), deadline)
+            known = None if fill is None else replies.new_inside(after, filled, fill)
+            if known is not None:
+                return Answer(known, Source.ORACLE)
+            before = self._baseline_of(session, hole, deadline)
             return Answer(replies.new_only(after, before, hole.name_start), Source.ORACLE)
 
         return self._answer(ask, deadline)
@@ -131,14 +144,18 @@ class LspOracle:
 
     def _expected(self, session: Session, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
         """H → S → A → B of the measured recipes; the first that knows wins."""
+        if probes.wants_nothing(self.spec, hole):
+            return Answer(None, Source.HOVER, "unknown")
         hovered = self._hovered(session, hole, probes.hover_probe(self.spec, hole), deadline)
         if hovered.value is not None:
             return hovered
         if hole.role is Role.ARGUMENT and Cap.SIGNATURES in self._caps:
-            for signature in self._signatures(session, hole, deadline)[:1]:
-                wanted = "" if signature.active is None else signature.parameters[signature.active].annotation
-                if not replies.is_unknown(wanted):
-                    return Answer(TypeInfo(wanted), Source.SIGNATURE)
+            signature = next(iter(self._signatures(session, hole, deadline)), None)
+            active = None if signature is None or signature.active is None else signature.parameters[signature.active]
+            if active is not None and not replies.is_unknown(active.annotation):
+                return Answer(TypeInfo(active.annotation), Source.SIGNATURE)
+            if active is None or not active.annotation:  # the whole file's check could tell no more
+                return Answer(None, Source.SIGNATURE, "unknown")
         if hole.annotation and not replies.is_unknown(hole.annotation):
             return Answer(TypeInfo(" ".join(hole.annotation.split())), Source.ANNOTATION)
         return self._revealed(session, hole, deadline)
@@ -146,14 +163,13 @@ class LspOracle:
     def _hovered(self, session: Session, hole: Hole, probe: Probe | None, deadline: Deadline) -> Answer[TypeInfo]:
         if probe is None or Cap.HOVER not in self._caps:
             return Answer(None, Source.HOVER, "unknown")
-        text = replies.hover_text(self._ask(session, "textDocument/hover", hole, probe, deadline))
+        methods = (_HOVER, _TYPE_DEFINITION) if Cap.DEFINITION in self._caps else (_HOVER,)
+        told, *places = self._ask_all(session, methods, hole, probe, deadline)
+        text = replies.hover_text(told)
         if replies.is_unknown(text):
             return Answer(None, Source.HOVER, "unknown")
-        found = TypeInfo(replies.plain_type(text))
-        if Cap.DEFINITION in self._caps and not deadline.expired():
-            reply = self._ask(session, "textDocument/typeDefinition", hole, probe, deadline)
-            found = TypeInfo(found.text, replies.locations(reply, uri_of(hole.path), probe))
-        return Answer(found, Source.HOVER)
+        locations = replies.locations(places[0], uri_of(hole.path), probe) if places else ()
+        return Answer(TypeInfo(replies.plain_type(text), locations), Source.HOVER)
 
     def _revealed(self, session: Session, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
         probe, pattern = probes.reveal_probe(self.spec, hole), self.spec.reveal_pattern
@@ -180,24 +196,41 @@ class LspOracle:
         return replies.diagnostics(reply, probe.text)
 
     def _ask(self, session: Session, method: str, hole: Hole, probe: Probe, deadline: Deadline) -> Json:
+        return self._ask_all(session, (method,), hole, probe, deadline)[0]
+
+    def _ask_all(
+        self, session: Session, methods: tuple[str, ...], hole: Hole, probe: Probe, deadline: Deadline
+    ) -> tuple[Json, ...]:
+        """What was answered to the same question about the same text is not asked again."""
         self._asked += 1
         if self._asked % _CHECK_MEMORY_EVERY == 0:
             used = resident_bytes(session.child.pid)
             if used is not None and used > self._limits.max_rss_bytes:
                 raise ChildError(f"{used >> 20} MiB of memory")
+        key = (methods, hole.path, probe.text, probe.offset)
+        known = self._replies.get(key)
+        if known is None:
+            known = self._sent(session, methods, hole, probe, deadline)
+            if None not in known:  # it may have been refused for the moment
+                self._replies[key] = known
+            if len(self._replies) > _KEPT_REPLIES:
+                self._replies.popitem(last=False)
+        return known
+
+    def _sent(
+        self, session: Session, methods: tuple[str, ...], hole: Hole, probe: Probe, deadline: Deadline
+    ) -> tuple[Json, ...]:
         if deadline.expired():
             raise _UnavailableError("deadline")
         # Diagnostics are of the whole file, cold ones of all that it imports.
-        hang_s = self._limits.hang_s * (2 if method == _DIAGNOSTIC else 1)
+        hang_s = self._limits.hang_s * (len(methods) + (_DIAGNOSTIC in methods))
         seconds = min(deadline.remaining_ms() / 1000, hang_s)
         try:
-            return session.ask(method, hole.path, probe.text, probe.offset, hole.language, seconds)
+            return session.ask(methods, hole.path, probe.text, probe.offset, hole.language, seconds)
         except LateError as error:
             if seconds >= hang_s:
-                raise ChildError(f"no answer to {method} in {seconds:.1f} s") from error
+                raise ChildError(f"no answer to {error} in {seconds:.1f} s") from error
             raise _UnavailableError("deadline") from error
-        except RefusedError:
-            return None
 
     def _need(self, cap: Cap) -> None:
         if cap not in self._caps:
@@ -242,6 +275,7 @@ class LspOracle:
             child.kill("self-test")
             raise ChildError(f"{self.spec.name} answers no question of the self-test right")
         self._baseline = _Baseline()
+        self._replies.clear()
         self._stale.update(dict.fromkeys(self._mirrors))
         return session
 

@@ -181,7 +181,12 @@ class TypeOracle(Protocol):
 
     def signatures(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Signature, ...]]: ...
 
-    def report(self, hole: Hole, filled: str, deadline: Deadline) -> Answer[tuple[Diagnostic, ...]]:
-        """The errors of ``filled`` (the whole text of the document) that its hole does not have."""
+    def report(
+        self, hole: Hole, filled: str, deadline: Deadline, fill: tuple[int, int] | None = None
+    ) -> Answer[tuple[Diagnostic, ...]]:
+        """The errors of ``filled`` (the whole text of the document) that its hole does not have.
+
+        ``fill``: its characters there; then those on the fill's lines are all that is asked for.
+        """
 
     def close(self) -> None: ...

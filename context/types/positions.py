@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from itertools import accumulate
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from holefill.context.items import CharOffset
 from holefill.context.types.transport import Json
-
-_NEWLINE = re.compile("\n")
 
 
 def position_of(text: str, offset: int) -> Json:
@@ -23,7 +21,8 @@ class LineIndex:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._starts = [0, *(match.end() for match in _NEWLINE.finditer(text))]
+        # One longer per line for its line end; what follows the last line is no line.
+        self._starts = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))[:-1]
 
     def offset_of(self, position: Json) -> CharOffset | None:
         if not isinstance(position, dict):

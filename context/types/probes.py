@@ -6,10 +6,14 @@ wants, and tells it when one hovers over `_hv`. No error message is parsed (meas
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from holefill.context.types.oracle import Hole, Role
 from holefill.context.types.specs import HOLE_NAME, LspSpec
+
+_PLAIN_TARGET = re.compile(r"\s+(\w+)\s*=\s*")
+"""An assignment to one name inside of something: no other module can have declared it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,17 @@ class Probe:
 
     def original_line(self, line: int) -> int:
         return line - self.inserted_lines if line >= self.inserted_at + self.inserted_lines else line
+
+
+_NO_CONTEXT = frozenset({Role.STATEMENT, Role.CONDITION, Role.ITERABLE, Role.CONTEXT_MANAGER, Role.RAISED})
+"""Anything may stand there, as far as a checker infers it; what is usual there the floor knows."""
+
+
+def wants_nothing(spec: LspSpec, hole: Hole) -> bool:
+    """No checker can tell a type, because nothing around the hole asks for one."""
+    # TypeScript types a function by its use, so what it returns can be wanted without an annotation.
+    unwritten = hole.role is Role.RETURN and not hole.annotation and "python" in spec.languages
+    return hole.role in _NO_CONTEXT or unwritten
 
 
 def hover_probe(spec: LspSpec, hole: Hole) -> Probe | None:
@@ -59,7 +74,16 @@ def reveal_probe(spec: LspSpec, hole: Hole) -> Probe | None:
     """Its diagnostics name the type wanted."""
     if not spec.reveal_hole or hole.role in (Role.STATEMENT, Role.COMPARED, Role.INDEX, Role.OPERAND):
         return None
+    if hole.role is Role.OTHER and not _may_be_declared(hole):
+        return None
     return _with_helper(spec, hole, hole.start, hole.end, spec.reveal_hole, 0)
+
+
+def _may_be_declared(hole: Hole) -> bool:
+    """False for the value of plain names none of which has an annotation in the file: the dear question is spared."""
+    line = hole.text[hole.text.rfind("\n", 0, hole.start) + 1 : hole.start]
+    target = _PLAIN_TARGET.fullmatch(line)
+    return target is None or re.search(rf"\b{target[1]}\s*:", hole.text) is not None
 
 
 def members_probe(hole: Hole) -> Probe:

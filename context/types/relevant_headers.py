@@ -8,6 +8,7 @@ is a tuple. Ties, which base types are full of, go to what is nearer to the curs
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,46 +52,61 @@ class HeaderTable:
     def __init__(self, index: WorkspaceIndex) -> None:
         self._index = index
         self._files: dict[str, _FileHeaders] = {}
-        self._by_head: dict[str, tuple[Header, ...]] = {}
-        self._derived: dict[str, set[str]] = {}
+        self._by_head: dict[str, dict[str, list[Header]]] = {}
+        self._derived: dict[str, dict[str, set[str]]] = {}
         self._epoch = -1
+        self._lock = threading.Lock()
 
     def update(self, deadline: Deadline) -> bool:
         """True when it equals the index; False when the deadline came first, and the next call goes on."""
-        epoch = self._index.epoch
-        if epoch == self._epoch:
+        with self._lock:
+            epoch = self._index.epoch
+            if epoch == self._epoch:
+                return True
+            paths = self._index.paths()
+            for path in paths:
+                record = self._index.record(path)
+                known = self._files.get(path)
+                if record is not None and (known is None or known.digest != record.digest):
+                    self._learn(path, _read(self._index, record))
+                    if deadline.expired():
+                        return False
+            if len(self._files) != len(paths):
+                for gone in self._files.keys() - set(paths):
+                    self._forget(gone)
+            self._epoch = epoch
             return True
-        paths = self._index.paths()
-        for path in paths:
-            record = self._index.record(path)
-            known = self._files.get(path)
-            if record is not None and (known is None or known.digest != record.digest):
-                self._files[path] = _read(self._index, record)
-                if deadline.expired():
-                    return False
-        for gone in self._files.keys() - set(paths):
-            del self._files[gone]
-        by_head: dict[str, list[Header]] = {}
-        derived: dict[str, set[str]] = {}
-        for known in self._files.values():
+
+    def _learn(self, path: str, read: _FileHeaders) -> None:
+        self._forget(path)
+        self._files[path] = read
+        for header in read.headers:
+            for head in _heads(header.returns):
+                self._by_head.setdefault(head, {}).setdefault(path, []).append(header)
+        for name, bases in read.bases:
+            for base in bases:
+                self._derived.setdefault(base.rpartition(".")[2], {}).setdefault(path, set()).add(name)
+
+    def _forget(self, path: str) -> None:
+        known = self._files.pop(path, None)
+        if known is not None:
             for header in known.headers:
                 for head in _heads(header.returns):
-                    by_head.setdefault(head, []).append(header)
-            for name, bases in known.bases:
+                    self._by_head.get(head, {}).pop(path, None)
+            for _, bases in known.bases:
                 for base in bases:
-                    derived.setdefault(base.rpartition(".")[2], set()).add(name)
-        self._by_head = {head: tuple(found) for head, found in by_head.items()}
-        self._derived, self._epoch = derived, epoch
-        return True
+                    self._derived.get(base.rpartition(".")[2], {}).pop(path, None)
 
     def returning(self, node: TypeNode) -> Iterator[Header]:
+        """In path order."""
         seen: set[str] = set()
         for head in _heads(node):
-            for name in (head, *self._below(head)):
-                for header in self._by_head.get(name, ()):
-                    if header.located.id not in seen:
-                        seen.add(header.located.id)
-                        yield header
+            for name in (head, *sorted(self._below(head))):
+                for _, headers in sorted(self._by_head.get(name, {}).copy().items()):
+                    for header in headers:
+                        if header.located.id not in seen:
+                            seen.add(header.located.id)
+                            yield header
 
     def is_subtype(self, name: str, base: str) -> bool:
         return name in self._below(base) or (name, base) in (("bool", "int"), ("int", "float"))
@@ -99,10 +115,9 @@ class HeaderTable:
         found: set[str] = set()
         queue = [name]
         while queue:
-            for derived in self._derived.get(queue.pop(), ()):
-                if derived not in found:
-                    found.add(derived)
-                    queue.append(derived)
+            for names in self._derived.get(queue.pop(), {}).copy().values():
+                queue.extend(names - found)
+                found |= names
         return found
 
 

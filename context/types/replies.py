@@ -105,6 +105,19 @@ def new_only(filled: tuple[Diagnostic, ...], baseline: tuple[Diagnostic, ...], a
     return tuple(sorted(new, key=lambda one: abs(one.start - at)))
 
 
+def new_inside(filled: tuple[Diagnostic, ...], text: str, fill: tuple[int, int]) -> tuple[Diagnostic, ...] | None:
+    """``new_only`` without a baseline: what stands inside of the fill alone is new, unless it also stands elsewhere.
+
+    None where something stands on the fill's lines around it: that may have been there before.
+    """
+    line = text.rfind("\n", 0, fill[0]) + 1
+    near = [one for one in filled if one.start < fill[1] and one.end > line]
+    if any(one.start < fill[0] or one.end > fill[1] for one in near):
+        return None
+    elsewhere = {(one.code, one.message) for one in filled if one not in near}
+    return tuple(one for one in near if (one.code, one.message) not in elsewhere)
+
+
 def _diagnostics(reply: Json, text: str) -> Iterator[tuple[int, Diagnostic]]:
     items = _get(reply, "items")
     lines = LineIndex(text)

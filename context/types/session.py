@@ -75,13 +75,15 @@ class Session:
             if path != self._probed:
                 self._show(path, text, language)
 
-    def ask(self, method: str, path: str, text: str, offset: int, language: str, timeout_s: float) -> Json:
-        """Raises what ``Child.request`` raises."""
+    def ask(
+        self, methods: tuple[str, ...], path: str, text: str, offset: int, language: str, timeout_s: float
+    ) -> tuple[Json, ...]:
+        """All of them of one probe and place; None for what is refused. Raises what ``Child.request`` raises."""
         self._probe(path, text, language)
         params: dict[str, Json] = {"textDocument": {"uri": uri_of(path)}}
-        if method != "textDocument/diagnostic":
+        if methods != ("textDocument/diagnostic",):
             params["position"] = position_of(text, offset)
-        return self.child.request(method, params, timeout_s)
+        return self.child.request_all(methods, params, timeout_s)
 
     def changed_on_disk(self, path: str) -> None:
         self.child.notify("workspace/didChangeWatchedFiles", {"changes": [{"uri": uri_of(path), "type": 2}]})

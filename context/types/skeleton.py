@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 
 import tree_sitter
@@ -78,7 +78,7 @@ def _ranges(parsed: Parsed, hole: Hole) -> Iterator[tuple[int, int]]:
             continue
         if end < before and _NOTHING.fullmatch(source, end, before):
             continue  # what is written there may go on with it: the hole is at its end, perhaps less indented
-        if not node.has_error and _STAYS.search(source, start, end) is None:
+        if not node.has_error and not _stays(source[start:end]):
             yield to_chars(start), to_chars(end)
             last = end
 
@@ -104,10 +104,23 @@ def _blank(text: str, language: str, ranges: Iterable[tuple[int, int]]) -> str:
     parts, last = [], 0
     for start, end in ranges:
         parts.append(text[last:start])
-        inside = "\n".join(" " * len(line) for line in text[start:end].split("\n"))
-        parts.append(f"...{inside[3:]}" if language == "python" else f"{{{inside[1:-1]}}}")
+        parts.append(_emptied(text[start:end], language))
         last = end
     return "".join((*parts, text[last:]))
+
+
+# From one keystroke to the next all bodies but one are the same.
+
+
+@lru_cache(4096)
+def _stays(body: bytes) -> bool:
+    return _STAYS.search(body) is not None
+
+
+@lru_cache(4096)
+def _emptied(body: str, language: str) -> str:
+    inside = "\n".join(" " * len(line) for line in body.split("\n"))
+    return f"...{inside[3:]}" if language == "python" else f"{{{inside[1:-1]}}}"
 
 
 @cache

@@ -81,7 +81,7 @@ class TypedHoles:
 
     def query(self, cursor: Cursor, deadline: Deadline) -> TypedHole:
         began = time.perf_counter()
-        at = hole_at(cursor)
+        at = self.at(cursor)
         if at is None:
             return TypedHole(None, reason="no hole")
         questions = self.questions(at)
@@ -102,9 +102,16 @@ class TypedHoles:
             elapsed_ms=(time.perf_counter() - began) * 1000,
         )
 
+    def at(self, cursor: Cursor) -> HoleAt | None:
+        """The hole at a cursor, from the repair that everybody shares who asks about the same keystroke."""
+        if not self.index.reads(cursor) or not 0 <= cursor.offset <= len(cursor.text):
+            return None
+        return hole_at(cursor, repaired=self.index.documents.repaired(cursor))
+
     def questions(self, at: HoleAt) -> Questions:
-        self.layer(at.hole.language).floor.adopt(at.hole, at.repair.parsed)
-        return Questions(at, self.layer(at.hole.language), self.index, self._table)
+        layer = self.layer(at.hole.language)
+        layer.floor.adopt(at.hole, at.repair.parsed)
+        return Questions(at, layer, self.index, self._table, self.facts(at).skeleton.hole)
 
     def facts(self, at: HoleAt) -> HoleFacts:
         """The same for all candidates of one hole, as long as the workspace does not change."""
@@ -129,8 +136,10 @@ class TypedHoles:
 class Questions:
     """What can be asked about one hole; each answer costs only itself."""
 
-    def __init__(self, at: HoleAt, layer: Layered, index: WorkspaceIndex, table: HeaderTable) -> None:
+    def __init__(self, at: HoleAt, layer: Layered, index: WorkspaceIndex, table: HeaderTable, slim: Hole) -> None:
+        """``slim``: the hole in the buffer that the checker gets to see (``skeleton``)."""
         self.at = at
+        self.slim = slim
         self.hole = at.hole
         self.layer = layer
         self.index = index
@@ -138,21 +147,21 @@ class Questions:
 
     @cached_property
     def scope(self) -> Scope:
-        return Scope(self.index, self.hole.path, self.at.repair.parsed)
+        return self.layer.floor.scope(self.hole)
 
     def expected_type(self, deadline: Deadline) -> Answer[TypeInfo]:
-        return self.layer.expected_type(self.hole, deadline)
+        return self.layer.expected_type(self.hole, deadline, self.slim)
 
     def receiver_type(self, deadline: Deadline) -> Answer[TypeInfo]:
         if self.hole.receiver is None:
             return Answer(None, Source.FLOOR, "no receiver")
-        return self.layer.receiver_type(self.hole, deadline)
+        return self.layer.receiver_type(self.hole, deadline, self.slim)
 
     def members(self, wanted: str, deadline: Deadline) -> tuple[Member, ...]:
         """Of the receiver, likeliest first; ``wanted`` is the expected type, if known."""
         if self.hole.receiver is None:
             return ()
-        found = self.layer.members(self.hole, deadline).value or ()
+        found = self.layer.members(self.hole, deadline, self.slim).value or ()
         observed = self.layer.floor.observed(self.hole, deadline)
         return rank_members(found, self.hole, observed, wanted, self._table.is_subtype)
 
@@ -160,7 +169,7 @@ class Questions:
         """Of the call whose arguments hold the hole."""
         if self.hole.callee is None:
             return None
-        return next(iter(self.layer.signatures(self.hole, deadline).value or ()), None)
+        return next(iter(self.layer.signatures(self.hole, deadline, self.slim).value or ()), None)
 
     def types(self, wanted: str, deadline: Deadline) -> tuple[RelevantType, ...]:
         return relevant_types(self.scope, wanted, deadline) if wanted else ()

@@ -34,10 +34,14 @@ TEXTS = [
 
 def state(index):
     """Everything the index answers."""
-    return {path: (index.record(path), index.imported(path), index.imported_files(path)) for path in index.paths()} | {
-        name: [(found, index.callers(found)) for found in index.find(name)]
-        for name in ("one", "two", "three", "A", "C", "m")
-    }
+    return (
+        {path: (index.record(path), index.imported(path), index.imported_files(path)) for path in index.paths()}
+        | {f"importers of {name}": [record.path for record in index.importers(name)] for name in ("two", "three")}
+        | {
+            name: [(found, index.callers(found)) for found in index.find(name)]
+            for name in ("one", "two", "three", "A", "C", "m")
+        }
+    )
 
 
 def test_equals_a_fresh_index_after_any_changes(tmp_path_factory):

@@ -89,6 +89,17 @@ def test_what_is_known_of_the_hole(index):
     assert all(name in told for name in ("add(tool, count)", "method_tools()", "size"))
 
 
+def test_what_is_only_guessed_or_says_nothing_is_no_hint(index):
+    """Attributes seen after the same name elsewhere, a class without a constructor: facts, but not beside a hole."""
+    holes = TypedHoles(index, checkers=False)
+    text = FILES["use.py"] + "def g(box):\n    box.open()\n\ndef f(box):\n    box.|\n"
+    items = gather(TypedHoleProvider(holes), at(index, "use.py", text))
+    assert any(item.text.startswith("box: has ") for item in items)
+    assert ItemRole.MEMBERS not in by_role(items)
+    plain = at(index, "new.py", "class Plain(dict):\n    size = 1\n\n\nx = Plain(|)\n")
+    assert ItemRole.CALLEE not in by_role(gather(TypedHoleProvider(holes), plain))
+
+
 def test_headers_say_what_makes_the_wanted_type(index):
     holes = TypedHoles(index, checkers=False)
     cursor = at(index, "new.py", "from tools import Toolbox\nbox: Toolbox = |\n")

@@ -20,6 +20,7 @@ from holefill.context.types.layered import Layered, Pace
 from holefill.context.types.lsp_oracle import LspOracle
 from holefill.context.types.oracle import Cap, Hole, Source
 from holefill.context.types.specs import python_spec
+from holefill.context.types.transport import Child, Json
 
 FAKE = Path(__file__).parent / "fake_checker.py"
 LIMITS = Limits(start_s=5.0, hang_s=0.3, backoff_s=(0.05, 0.05, 0.05))
@@ -184,6 +185,32 @@ def test_too_much_memory_ends_the_child(start, tmp_path: Path) -> None:
         if oracle.reason:
             break
     assert oracle.reason == "crashed"
+
+
+def test_the_same_question_is_asked_once_until_a_document_changes(start, tmp_path: Path, monkeypatch) -> None:
+    oracle = start("good")
+    asked: list[tuple[str, ...]] = []
+    send = Child.request_all
+
+    def counted(child: Child, methods: tuple[str, ...], params: Json, timeout_s: float) -> tuple[Json, ...]:
+        asked.append(methods)
+        return send(child, methods, params, timeout_s)
+
+    monkeypatch.setattr(Child, "request_all", counted)
+    for _ in range(2):
+        assert oracle.expected_type(hole(tmp_path), Deadline.after_ms(5000)).value is not None
+    assert asked == [("textDocument/hover", "textDocument/typeDefinition")]
+    oracle.sync(str(tmp_path / "other.py"), "x = 1\n")
+    oracle.expected_type(hole(tmp_path), Deadline.after_ms(5000))
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("text", ["if ▮:\n    pass\n", "for x in ▮:\n    pass\n", "def f():\n    return ▮\n"])
+def test_where_nothing_is_wanted_nothing_is_asked(start, tmp_path: Path, monkeypatch, text: str) -> None:
+    oracle = start("good")
+    monkeypatch.setattr(Child, "request_all", lambda *_: pytest.fail("asked"))
+    answer = oracle.expected_type(hole(tmp_path, text), Deadline.after_ms(5000))
+    assert (answer.value, answer.reason) == (None, "unknown")
 
 
 def test_an_expired_deadline_asks_nothing(start, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
+from holefill.context.types.relevant_headers import HeaderTable
+from holefill.context.types.type_text import parse_type
 from holefill.context.types.typed_holes import TypedHole, TypedHoles
 
 TYPESCRIPT = """
@@ -115,3 +117,25 @@ def test_definitions_come_from_other_files(tmp_path: Path) -> None:
     found = ask(tmp_path, "use.py", "import money as m\n", "x: m.Money = ▮\n")
     assert [one.text for one in found.types] == ["class Cents:\n    count: int", "class Money:\n    cents: Cents"]
     assert [one.located.path for one in found.types] == ["cents.py", "money.py"]
+
+
+def test_a_table_that_follows_changes_equals_a_fresh_one(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("class Base: ...\nclass Kind(Base): ...\ndef make() -> Kind: ...\n")
+    (tmp_path / "b.py").write_text("from a import Base\nclass Other(Base): ...\ndef other() -> Other: ...\n")
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    table = HeaderTable(index)
+    soon = Deadline.after_ms(60_000)
+    table.update(soon)
+    assert {one.name for one in table.returning(parse_type("Base"))} == {"Base", "Kind", "make", "Other", "other"}
+    index.update("b.py", "from a import Kind\nclass Other(Kind): ...\ndef another() -> Other: ...\n")
+    index.update("c.py", "from b import Other\ndef third() -> Other: ...\n")
+    index.update("a.py", None)
+    table.update(soon)
+    fresh = HeaderTable(index)
+    fresh.update(soon)
+    for name in ("Base", "Kind", "Other"):
+        wanted = parse_type(name)
+        assert [one.text for one in table.returning(wanted)] == [one.text for one in fresh.returning(wanted)]
+        assert table.is_subtype("Other", name) == fresh.is_subtype("Other", name) == (name == "Kind")
+    assert {one.name for one in table.returning(parse_type("Kind"))} == {"Other", "another", "third"}

@@ -22,6 +22,7 @@ from holefill.evaluation.corpus.commands import show_step
 from holefill.evaluation.git import git
 from holefill.evaluation.metrics.bootstrap import PairedDifference
 from holefill.evaluation.runner import commit_name, cpu_name
+from holefill.evaluation.terminal import print_table
 from holefill.model import tuned
 from holefill.model.errors import ModelError
 from holefill.model.shipped import file_key, shipped_adapter
@@ -35,6 +36,8 @@ if TYPE_CHECKING:  # torch
 
 BATCH, MAX_TOKENS = 4, 400
 """Smaller steps than `holefill train` takes: minutes on one core are a few hundred examples."""
+
+LADDER_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,12 @@ class TuneOptions:
 @click.option("--rate", type=float, help="Peak learning rate.  [default: the rung's, 0.001 for lora and last]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of training.  [default: all cores]")
 @click.option("--seed", default=0, show_default=True, help="Of the cases and the training.")
+@click.option("--ladder", is_flag=True, help="Compare the rungs by loss on the later commits; nothing is kept.")
 @click.option("--status", is_flag=True, help="Show the verdict on this repository and whether its adapter serves.")
 @click.option("--off", is_flag=True, help="Stop using its adapter; it stays on disk.")
 @click.option("--on", is_flag=True, help="Use its adapter again; only one that won can be.")
 @click.option("--delete", is_flag=True, help="Remove its adapter and the verdict.")
-def tune(path: Path, status: bool, off: bool, on: bool, delete: bool, **given: object) -> None:
+def tune(path: Path, ladder: bool, status: bool, off: bool, on: bool, delete: bool, **given: object) -> None:
     """Train a small adapter on the history of the repository at PATH and judge it by its later commits.
 
     It learns on top of the adapter that comes with the model, if any. It serves this repository only, and only when it
@@ -84,8 +88,8 @@ def tune(path: Path, status: bool, off: bool, on: bool, delete: bool, **given: o
     machine.
     """
     options = TuneOptions(**given)  # type: ignore[arg-type]  # click has checked every value
-    if status + off + on + delete > 1:
-        raise click.UsageError("give one of --status, --off, --on and --delete")
+    if ladder + status + off + on + delete > 1:
+        raise click.UsageError("give one of --ladder, --status, --off, --on and --delete")
     try:
         root = Path(git(path, "rev-parse", "--show-toplevel").strip())
         if delete:
@@ -93,6 +97,8 @@ def tune(path: Path, status: bool, off: bool, on: bool, delete: bool, **given: o
             click.echo("deleted")
         elif status or off or on:
             click.echo(json.dumps(_switched(root, options.model, on if on or off else None)))
+        elif ladder:
+            _climb(root, options)
         else:
             _tune(root, options)
     except (ModelError, ContextError) as error:
@@ -113,20 +119,25 @@ def _switched(root: Path, model: str, wanted: bool | None) -> dict[str, object]:
     return {**dataclasses.asdict(found), "outdated": found.outdated, "serves": found.serves}
 
 
+def _read(root: Path, tokenizer: Tokenizer, options: TuneOptions) -> Split:
+    _say("reading the history")
+    split = temporal_split(root, tokenizer, commits=options.commits, cases=options.cases, seed=options.seed)
+    told = f"{len(split.texts)} examples up to {split.commit[:12]}, {len(split.cases.cases)} cases of the commits since"
+    _say(told)
+    return split
+
+
 def _tune(root: Path, options: TuneOptions) -> None:
     began = time.monotonic()
     base = ModelStore.default().resolve(options.model)
-    click.echo("reading the history", err=True)
     tokenizer = Tokenizer.load(base)
-    split = temporal_split(root, tokenizer, commits=options.commits, cases=options.cases, seed=options.seed)
-    told = f"{len(split.texts)} examples up to {split.commit[:12]}, {len(split.cases.cases)} cases of the commits since"
-    click.echo(told, err=True)
+    split = _read(root, tokenizer, options)
     folder = tuned.folder_of(root, options.model)
     fresh = folder / "fresh.safetensors"
     try:
         trained = _trained(base, fresh, split, outside_texts(tokenizer, options.seed), options)
         outside = _risen(trained)
-        click.echo("loading the model twice, without the adapter and with it", err=True)
+        _say("loading the model twice, without the adapter and with it")
         found = judge(options.model, fresh, split.cases, options.seed, counted("judging, answers"))
         won = wins(found, outside)
         result = Tuned(
@@ -168,7 +179,31 @@ def _trained(
         beneath=shipped_adapter(options.model),
     )  # fmt: skip
     plan.state.unlink(missing_ok=True)  # of a run that was killed: the history may have grown since
-    return fit(plan, split.texts, outside, show_step, lambda stage: click.echo(stage, err=True))
+    return fit(plan, split.texts, outside, show_step, _say)
+
+
+def _say(stage: str) -> None:
+    click.echo(stage, err=True)
+
+
+def _climb(root: Path, options: TuneOptions) -> None:
+    import torch
+
+    from holefill.evaluation.adapting import ladder
+
+    torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
+    base = ModelStore.default().resolve(options.model)
+    tokenizer = Tokenizer.load(base)
+    split = _read(root, tokenizer, options)
+    outside = outside_texts(tokenizer, options.seed)
+    steps = options.steps or LADDER_STEPS
+    wanted = ladder.Ladder(
+        base, shipped_adapter(options.model), split, outside, steps, BATCH, options.rank, options.seed, MAX_TOKENS
+    )
+    examples, cases, plain, rungs = ladder.climb(wanted, _say, show_step)
+    print_table(ladder.table(examples, cases, plain, rungs))
+    line = {"examples": examples, "cases": cases, "loss": plain, "rungs": [dataclasses.asdict(rung) for rung in rungs]}
+    click.echo(json.dumps({**line, "device": cpu_name()}))
 
 
 def _risen(trained: TrainingResult) -> float:

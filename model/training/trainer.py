@@ -148,6 +148,13 @@ def held_out_loss(
     return sums[0] / max(1, counts[0]), sums[1] / max(1, counts[1])
 
 
+@torch.no_grad()
+def example_losses(weights: Weights, factors: Mapping[str, Tensor], examples: Sequence[Example]) -> list[float]:
+    """Mean loss of each example's middle and end. ``factors`` as in an adapter."""
+    network = TrainableNetwork(weights, factors, 1.0)
+    return [float(network.loss(Packed.of([example]).to(network.device))) for example in examples]
+
+
 def _first(weights: Weights, recipe: Recipe, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
     fresh = new_factors(weights.config, recipe.shape, recipe.seed)
     if start and any(name not in start or start[name].shape != factor.shape for name, factor in fresh.items()):

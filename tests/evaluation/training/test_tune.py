@@ -137,6 +137,17 @@ def test_the_other_rungs_of_the_ladder_make_adapters_that_can_be_served(
     assert line["es"][0] > 0  # type: ignore[index]
 
 
+def test_the_ladder_shows_what_each_rung_costs_and_brings(repeating: Path, tiny_model: Path, home: Path) -> None:
+    done = tuned_by(repeating, tiny_model, "--steps", "20", "--ladder")
+    rungs = last_line(done)["rungs"]
+    by_name = {rung["rung"]: rung for rung in rungs}  # type: ignore[attr-defined]
+    assert list(by_name) == ["last", "lora", "full"]
+    assert by_name["lora"]["size"] < by_name["full"]["size"]
+    assert by_name["lora"]["change"]["high"] < 0
+    assert all(name in done.stdout for name in by_name)
+    assert not home.exists()
+
+
 def test_full_tuning_of_a_real_model_is_refused(tiny_model: Path) -> None:
     config = dataclasses.replace(open_checkpoint(tiny_model).config, layers=20_000)
     assert not shape_of("lora", 2, config).whole

@@ -45,9 +45,10 @@ class TypedHoleProvider:
         return [replace(item, cost_ms=cost_ms) for item in items]
 
     def prepare(self, cursor: Cursor) -> None:
-        """Until the checker is up: the floor alone answers before."""
+        """Until the checker is up, the floor alone answering before, and the headers are read."""
         if cursor.language in LANGUAGES:
             self._holes.layer(cursor.language).ready(_START_S)
+            self._holes.learn(_START_S)
 
     def _items(self, asked: Questions, deadline: Deadline) -> Iterator[Item]:
         signature = asked.signature(deadline)

@@ -127,7 +127,7 @@ class _Reader:
             version=self._cursor.version,
         )
         hole = self._with_call(hole, expression)
-        return self._with_role(hole, expression)
+        return replace(self._with_role(hole, expression), typed_around=self._typed_around(expression))
 
     def _with_call(self, hole: Hole, expression: tree_sitter.Node) -> Hole:
         """The innermost call of which the hole is inside the arguments."""
@@ -170,6 +170,28 @@ class _Reader:
         if parent.type == "arrow_function" and parent.child_by_field_name("body") == node:
             return replace(hole, role=Role.RETURN, annotation=self._annotation(parent, "return_type"))
         return self._with_target(hole, parent, node)
+
+    def _typed_around(self, expression: tree_sitter.Node) -> bool:
+        """Python: is there a call, an annotation or a declared target around it, up to its statement?"""
+        parent = expression.parent
+        while parent is not None and not parent.is_error:
+            if parent.type in ("argument_list", "yield", "augmented_assignment"):
+                return True
+            if parent.type == "return_statement":
+                return bool(self._return_type(parent))
+            if parent.type == "assignment":
+                left = parent.child_by_field_name("left")
+                if left is None or left.type != "identifier" or parent.child_by_field_name("type") is not None:
+                    return True
+                return self._declared(self._text(left))
+            if parent.type.endswith(("_statement", "_definition")) or parent.type in ("block", "module"):
+                return False
+            parent = parent.parent
+        return self._cursor.language != "python"
+
+    def _declared(self, name: str) -> bool:
+        """Somewhere in the file: a name followed by a colon is good enough."""
+        return re.search(rf"\b{re.escape(name)}\s*:", self._repair.text) is not None
 
     def _is_condition(self, parent: tree_sitter.Node, node: tree_sitter.Node) -> bool:
         if parent.type == "conditional_expression":  # Python: value if condition else value

@@ -75,6 +75,8 @@ class Hole:
     """What stands of the name before the cursor."""
     root: str | None = None
     version: int = 0
+    typed_around: bool = True
+    """False: nothing around the hole says what type it wants, as far as the file shows."""
 
     def slice(self, span: tuple[CharOffset, CharOffset]) -> str:
         return self.text[span[0] : span[1]]

@@ -6,14 +6,10 @@ wants, and tells it when one hovers over `_hv`. No error message is parsed (meas
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from holefill.context.types.oracle import Hole, Role
 from holefill.context.types.specs import HOLE_NAME, LspSpec
-
-_PLAIN_TARGET = re.compile(r"\s+(\w+)\s*=\s*")
-"""An assignment to one name inside of something: no other module can have declared it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +70,9 @@ def reveal_probe(spec: LspSpec, hole: Hole) -> Probe | None:
     """Its diagnostics name the type wanted."""
     if not spec.reveal_hole or hole.role in (Role.STATEMENT, Role.COMPARED, Role.INDEX, Role.OPERAND):
         return None
-    if hole.role is Role.OTHER and not _may_be_declared(hole):
+    if not hole.typed_around:  # the dearest of all questions, for nothing
         return None
     return _with_helper(spec, hole, hole.start, hole.end, spec.reveal_hole, 0)
-
-
-def _may_be_declared(hole: Hole) -> bool:
-    """False for the value of plain names none of which has an annotation in the file: the dear question is spared."""
-    line = hole.text[hole.text.rfind("\n", 0, hole.start) + 1 : hole.start]
-    target = _PLAIN_TARGET.fullmatch(line)
-    return target is None or re.search(rf"\b{target[1]}\s*:", hole.text) is not None
 
 
 def members_probe(hole: Hole) -> Probe:

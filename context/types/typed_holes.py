@@ -108,6 +108,10 @@ class TypedHoles:
             return None
         return hole_at(cursor, repaired=self.index.documents.repaired(cursor))
 
+    def learn(self, wait_s: float) -> None:
+        """What the first question would have to wait for else: the headers of a whole workspace."""
+        self._table.update(Deadline.after_ms(wait_s * 1000))
+
     def questions(self, at: HoleAt) -> Questions:
         layer = self.layer(at.hole.language)
         layer.floor.adopt(at.hole, at.repair.parsed)

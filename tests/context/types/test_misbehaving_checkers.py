@@ -226,3 +226,29 @@ def test_pace_backs_off_and_comes_back() -> None:
     assert [pace.allows() for _ in range(8)] == [False, False, False, True, False, False, False, True]
     pace.met(True)
     assert pace.allows()
+
+
+@pytest.mark.parametrize(
+    ("text", "checked"),
+    [
+        ("x = {'a': ▮}\n", False),
+        ("def f():\n    return [▮]\n", False),
+        ("def f() -> list[int]:\n    return [▮]\n", True),
+        ("x: dict[str, int]\nx = {'a': ▮}\n", True),
+        ("unheard_of([▮])\n", True),
+    ],
+)
+def test_the_whole_file_is_checked_only_where_a_type_stands_around(
+    start, tmp_path: Path, monkeypatch, text: str, checked: bool
+) -> None:
+    oracle = start("unknown")
+    asked: list[str] = []
+    send = Child.request_all
+
+    def counted(child: Child, methods: tuple[str, ...], params: Json, timeout_s: float) -> tuple[Json, ...]:
+        asked.extend(methods)
+        return send(child, methods, params, timeout_s)
+
+    monkeypatch.setattr(Child, "request_all", counted)
+    assert oracle.expected_type(hole(tmp_path, text), Deadline.after_ms(5000)).value is None
+    assert ("textDocument/diagnostic" in asked) == checked

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from holefill.evaluation.corpus.commands import HELD_OUT, TRAINING, train
 from holefill.model.adapter_file import read_card
+from holefill.model.copies import copies_beside
 from holefill.model.training.examples import TrainingText, write_texts
 from holefill.model.transformer import Transformer
 
@@ -58,3 +59,25 @@ def test_bf16_and_fp32_are_timed_not_assumed() -> None:
     from holefill.model.training.run import faster_dtype
 
     assert faster_dtype(torch.device("cpu")) in (torch.float32, torch.bfloat16)
+
+
+def test_what_was_learned_is_written_down_beside_the_adapter_with_what_it_went_on_from(
+    folder: Path, tiny_model: Path
+) -> None:
+    """Long enough to be a copy: the examples of the fixture are not."""
+    ours, earlier = (f"{name} = combine({', '.join(f'{name}_{n}' for n in range(30))})" for name in ("wave", "tide"))
+    write_texts(folder / TRAINING, [TrainingText("", earlier, "\n")])
+    first = CliRunner().invoke(train, ["copies", str(folder), "--output", str(folder / "first.copies")])
+    assert first.exit_code == 0, first.output
+    assert json.loads(first.stdout)["bytes"] == (folder / "first.copies").stat().st_size
+    start, _ = trained(folder, tiny_model, "--steps", "1")
+    assert start.exit_code == 0, start.output
+    (folder / "adapter.safetensors").rename(folder / "first.safetensors")
+    write_texts(folder / TRAINING, [TrainingText("", ours, "\n")])
+    done, output = trained(folder, tiny_model, "--steps", "1", "--start", str(folder / "first.safetensors"))
+    assert done.exit_code == 0, done.output
+    found = copies_beside(output)
+    assert found is not None
+    assert found.found(ours)
+    assert found.found(earlier)
+    assert not found.found(ours.replace("wave", "else"))

@@ -21,6 +21,8 @@ _FACTS_TOKENS = 512
 """Asked of the providers where the prompt has no room."""
 _REST_S = 0.3
 """A pause in typing this long is when what has no hurry is found out."""
+_PACKING_MS = 4.0
+"""What packing takes, with room."""
 _LATE_MS = 1000.0
 """How long a provider may go on after the deadline for the sake of the next keystroke."""
 
@@ -68,7 +70,7 @@ class Gatherer:
         self._packs: OrderedDict[str, Pack] = OrderedDict()
 
     def __call__(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> Pack:
-        """The pack for this cursor; never later than the deadline plus the packing itself.
+        """The pack for this cursor, by the deadline: packing has its time before it.
 
         Without a budget no provider is in the way of an answer: they are asked once typing rests, and what they said
         by then about this file are the facts.
@@ -79,7 +81,7 @@ class Gatherer:
             return Pack(facts=_harmless(item for answer in known if answer is not None for item in answer.items))
         started = {provider.name: self._start(provider, cursor, budget_tokens) for provider in self._providers}
         fresh = {name: future for name, future in started.items() if future is not None}
-        wait(fresh.values(), timeout=deadline.remaining_ms() / 1000)
+        wait(fresh.values(), timeout=max(0.0, deadline.remaining_ms() - _PACKING_MS) / 1000)
         answers = [self._answer(name, cursor, fresh.get(name)) for name in started]
         facts = tuple(item for answer in answers if answer is not None for item in answer.items)
         items = [item for item in facts if self._admits is None or self._admits(item)]

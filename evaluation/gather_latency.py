@@ -30,11 +30,20 @@ from holefill.evaluation.metrics.latency import percentile
 from holefill.evaluation.runner import commit_name, cpu_name
 from holefill.evaluation.terminal import print_last_line, progress_bar
 from holefill.lsp_server.chat_lsp import ChatLsp
+from holefill.lsp_server.completion import CompleterOptions
 from holefill.lsp_server.session import Document
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 
-ASKED = ("gather", "expectedType", "relevantTypes", "relevantHeaders", "llmCompletion.context", "errorReport")
+ASKED = (
+    "gather",
+    "gather.deadline",
+    "expectedType",
+    "relevantTypes",
+    "relevantHeaders",
+    "llmCompletion.context",
+    "errorReport",
+)
 _BUDGET_TOKENS = 400
 _NO_DEADLINE_MS = 60_000.0
 _CURSORS_PER_FILE = 5
@@ -93,7 +102,9 @@ def _typing(index: WorkspaceIndex, path: str, text: str, line: int, draw: random
 def timings(
     index: WorkspaceIndex, tokenizer: Tokenizer, asked: Sequence[tuple[Cursor, bool]]
 ) -> Iterator[Timed | None]:
-    """Per timed cursor the next of ``ASKED``: the whole gather, packing included, or a ChatLSP method's answer."""
+    """Per timed cursor the next of ``ASKED``: the whole gather, packing included, without a deadline and with the
+    product's; or a ChatLSP method's answer.
+    """
     chat = ChatLsp(lambda _: index)
     known = providers(Sources(index, chat.holes.of(index)))
     gather = Gatherer([one for one in known if one.name in ASKED_FOR], tokenizer)
@@ -131,6 +142,7 @@ def _works(
 ) -> dict[str, Callable[[], object]]:
     return {
         "gather": lambda: gather(cursor, _BUDGET_TOKENS, Deadline.after_ms(_NO_DEADLINE_MS)),
+        "gather.deadline": lambda: gather(cursor, _BUDGET_TOKENS, Deadline.after_ms(CompleterOptions().gather_ms)),
         "expectedType": lambda: chat.expected(cursor, shown),
         "relevantTypes": lambda: chat.types(cursor, shown),
         "relevantHeaders": lambda: chat.headers(cursor, shown),

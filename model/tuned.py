@@ -99,9 +99,11 @@ def save(repository: Path, tuned: Tuned) -> None:
 
 
 def delete(repository: Path, model: str) -> None:
-    if find(repository, model) is None:
+    """What a killed `holefill tune` left behind too."""
+    folder = folder_of(repository, model)
+    if not folder.is_dir():
         raise TunedError(f"{repository} has no tuned adapter for {model}: `holefill tune` makes one")
-    shutil.rmtree(folder_of(repository, model))
+    shutil.rmtree(folder)
 
 
 def _upwards(folder: Path) -> Iterator[Path]:

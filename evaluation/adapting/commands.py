@@ -150,8 +150,9 @@ def _tune(root: Path, options: TuneOptions) -> None:
         else:  # what lost is not kept, and what served before was judged by older commits
             (folder / tuned.ADAPTER).unlink(missing_ok=True)
         tuned.save(root, result)
-    finally:
-        fresh.unlink(missing_ok=True)
+    finally:  # the history may have grown by the next time, so that nothing of a stopped run can be gone on from
+        for left in (fresh, fresh.with_suffix(".state.pt"), fresh.with_suffix(".state.part")):
+            left.unlink(missing_ok=True)
     _verdict(result, trained.examples)
 
 

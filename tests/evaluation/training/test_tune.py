@@ -203,6 +203,22 @@ def test_another_repository_is_not_served(repeating: Path, tmp_path: Path, home:
     assert tuned.serving_adapter(repeating, "m") is None
 
 
+def test_a_stopped_run_leaves_nothing_and_delete_takes_what_a_killed_one_left(
+    repeating: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "judge", stopped)
+    assert tuned_by(repeating, tiny_model, "--steps", "1").exit_code != 0
+    folder = tuned.folder_of(repeating, str(tiny_model))
+    assert list(folder.iterdir()) == []
+    (folder / "fresh.state.pt").write_bytes(b"of a killed one")
+    assert tuned_by(repeating, tiny_model, "--delete").exit_code == 0
+    assert not folder.exists()
+    assert "holefill tune" in tuned_by(repeating, tiny_model, "--delete").output
+
+
 def test_the_gate_wants_an_interval_above_zero_and_no_fall_of_exact_matches() -> None:
     up = paired_difference([0.0] * 20, [5.0] * 20)
     mixed = paired_difference([0.0] * 20, [9.0, -8.0] * 10)

@@ -210,11 +210,9 @@ def kernels() -> Kernels | None:
         log.info("no native linear layers: this CPU has no AVX2; the torch path serves")
         return None
     pointer, number, small = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    for product in (native.holefill_grouped_linear, native.holefill_refine_top):
-        product.argtypes = [
-            *(pointer, number, number, pointer, number, pointer, small, small, small),
-            *(pointer, pointer, pointer, pointer, pointer, number, small, small),
-        ]
+    problem = (pointer, number, number, pointer, number, pointer, small, small, small)
+    native.holefill_grouped_linear.argtypes = [*problem, *(pointer, pointer, pointer, pointer, number, small, small)]
+    native.holefill_refine_top.argtypes = [*problem, *(pointer,) * 5, number, small, small]
     native.holefill_grouped_rows.argtypes = [pointer, number, number, pointer, small, small, small, pointer]
     native.holefill_coarse.argtypes, native.holefill_coarse.restype = [pointer, number, pointer], None
     return Kernels(
@@ -235,22 +233,20 @@ def grouped_linear(
     weight: Grouped,
     bias: Tensor | None = None,
     *,
-    precise: bool = False,
     out: Tensor | None = None,
     isa: int | None = None,
 ) -> Tensor:
-    """y [n, out], written to ``out`` if given (its rows may be strided). ``precise`` rounds x to 16 bits, not 8: twice
-    the arithmetic, no more weights read. Raises ValueError for a wrong shape or dtype, RuntimeError where the library
-    is missing."""
+    """y [n, out], written to ``out`` if given (its rows may be strided). Raises ValueError for a wrong shape or dtype,
+    RuntimeError where the library is missing."""
     y = torch.empty(x.shape[0], weight.shape[0]) if out is None else out
-    _launch(_kernels().linear, x, weight, bias, y, low=precise, isa=isa)
+    _launch(_kernels().linear, x, weight, bias, y, passes=1, isa=isa)
     return y
 
 
 def refine_top(x: Tensor, weight: Grouped, y: Tensor, bias: Tensor | None = None, *, isa: int | None = None) -> None:
     """Computes the 32 tiles of each row of ``y`` = ``grouped_linear(x, weight, bias)`` with its largest values again,
-    as ``precise`` does: what a head needs of 16-bit activations, without their cost in the other 150,000 outputs."""
-    _launch(_kernels().refine, x, weight, bias, y, low=True, isa=isa)
+    from activations of 16 bits: what a head needs of them, without their cost in the other 150,000 outputs."""
+    _launch(_kernels().refine, x, weight, bias, y, passes=2, isa=isa)
 
 
 def _launch(
@@ -260,9 +256,10 @@ def _launch(
     bias: Tensor | None,
     y: Tensor,
     *,
-    low: bool,
+    passes: int,
     isa: int | None,
 ) -> None:
+    """``passes``: rounded rows of 8 bits each that stand for one row of x."""
     width, size = weight.shape
     if x.dtype != torch.float32 or x.dim() != 2 or x.shape[1] != size or x.device.type != "cpu":
         raise ValueError(f"x must be float32 [n, {size}] on the CPU, not {x.dtype} {tuple(x.shape)} on {x.device}")
@@ -272,13 +269,12 @@ def _launch(
     if y.dtype != torch.float32 or y.shape != (n, width) or y.stride(1) != 1 or y.device.type != "cpu":
         raise ValueError(f"y must be float32 [{n}, {width}] with dense rows, not {y.dtype} {tuple(y.shape)}")
     x = x.contiguous()
-    high = torch.empty(n, size, dtype=torch.int8)
-    rest = torch.empty(n, size, dtype=torch.int8) if low else None
+    codes = [torch.empty(n, size, dtype=torch.int8) for _ in range(passes)]
     sums = torch.empty(n, size // weight.group, dtype=torch.int32)
     scales = torch.empty(n, size // weight.group)
     status = kernel(
         *(x.data_ptr(), n, size, weight.packed.data_ptr(), width, 0 if bias is None else bias.data_ptr()),
-        *(weight.bits, weight.group, int(weight.affine), high.data_ptr(), 0 if rest is None else rest.data_ptr()),
+        *(weight.bits, weight.group, int(weight.affine), *(part.data_ptr() for part in codes)),
         *(sums.data_ptr(), scales.data_ptr(), y.data_ptr(), y.stride(0)),
         *(_kernels().isa if isa is None else isa, threads()),
     )
@@ -286,12 +282,12 @@ def _launch(
         raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
 
 
-def stacked_linear(x: Tensor, weight: GroupedStack, *, precise: bool = False) -> Tensor:
+def stacked_linear(x: Tensor, weight: GroupedStack) -> Tensor:
     """y [n, out] of all parts side by side."""
     y = torch.empty(x.shape[0], weight.shape[0])
     start = 0
     for part in weight.parts:
-        grouped_linear(x, part, precise=precise, out=y[:, start : start + part.shape[0]])
+        grouped_linear(x, part, out=y[:, start : start + part.shape[0]])
         start += part.shape[0]
     return y
 

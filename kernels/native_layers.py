@@ -84,7 +84,6 @@ class _Linear(ctypes.Structure):
         ("count", ctypes.c_int64),
         ("inputs", ctypes.c_int64),
         ("bias", ctypes.c_void_p),
-        ("precise", ctypes.c_int64),
     )
 
 
@@ -196,16 +195,15 @@ def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
 def _layer(layer: LayerWeights) -> _Layer:
     bias = None if layer.qkv_bias is None else layer.qkv_bias.data_ptr()
     return _Layer(
-        *(_linear(layer.qkv, bias, precise=True), _linear(layer.o, precise=True)),
-        *(_linear(layer.gate_up), _linear(layer.down)),
+        *(_linear(layer.qkv, bias), _linear(layer.o), _linear(layer.gate_up), _linear(layer.down)),
         *(_LowRank() if more is None else _LowRank(_linear(more.a), _linear(more.b)) for more in layer.additions),
         *(layer.attn_norm.data_ptr(), layer.mlp_norm.data_ptr()),
     )
 
 
-def _linear(stack: GroupedStack, bias: int | None = None, *, precise: bool = False) -> _Linear:
+def _linear(stack: GroupedStack, bias: int | None = None) -> _Linear:
     parts = [_Matrix(part.packed.data_ptr(), part.shape[0], part.bits, part.group, part.affine) for part in stack.parts]
-    return _Linear((_Matrix * _PARTS)(*parts), len(parts), stack.shape[1], bias, precise)
+    return _Linear((_Matrix * _PARTS)(*parts), len(parts), stack.shape[1], bias)
 
 
 @functools.cache

@@ -146,13 +146,6 @@ def prepare_native(weight: Weight) -> LinearFunction:
     return lambda x: stacked_linear(x, weight)
 
 
-def prepare_native_precise(weight: Weight) -> LinearFunction:
-    """16-bit activations, for the few products whose rounding shows in the answer."""
-    if not isinstance(weight, GroupedStack):
-        return prepare_torch(weight)
-    return lambda x: stacked_linear(x, weight, precise=True)
-
-
 def prepare_native_refined(weight: Weight) -> LinearFunction:
     """For a head: the largest outputs of each row as 16-bit activations give them, the others from 8 bits.
 
@@ -170,7 +163,6 @@ BACKENDS: Mapping[str, Callable[[Weight], LinearFunction]] = {
     "reference": prepare_reference,
     "torch": prepare_torch,
     "native": prepare_native,
-    "native-precise": prepare_native_precise,
     "native-refined": prepare_native_refined,
 }
 

@@ -41,13 +41,8 @@ log = logging.getLogger(__name__)
 WeightFormat = Literal["packed", "native", "w8a8", "fp32", "bf16"]
 
 
-def precise(backend: str) -> str:
-    """Attention projections: 16-bit activations (0.5B, 3,072 positions: top-1 0.989 → 0.991, LOG.md)."""
-    return "native-precise" if backend == "native" else backend
-
-
 def refined(backend: str) -> str:
-    """Head: 16-bit activations for the largest logits (top-1 → 0.993 with those of the projections, LOG.md)."""
+    """Head: 16-bit activations for the largest logits (0.5B, 3,072 positions: top-1 0.989 → 0.991, LOG.md)."""
     return "native-refined" if backend == "native" else backend
 
 
@@ -123,8 +118,8 @@ class Attention:
         bias = weights.vector(f"{at}.qkv_bias") if config.qkv_bias else None
         self._layer, self._rope = layer, rope
         self._heads, self._kv_heads, self._head_dim = config.heads, config.kv_heads, config.head_dim
-        self._qkv = AdaptableLinear(f"{at}.qkv", weights[f"{at}.qkv"], bias, backend=precise(backend))
-        self._o = AdaptableLinear(f"{at}.o", weights[f"{at}.o"], backend=precise(backend))
+        self._qkv = AdaptableLinear(f"{at}.qkv", weights[f"{at}.qkv"], bias, backend=backend)
+        self._o = AdaptableLinear(f"{at}.o", weights[f"{at}.o"], backend=backend)
         self.linears = (self._qkv, self._o)
 
     def __call__(self, x: Tensor, cache: KVCache, step: Step) -> Tensor:

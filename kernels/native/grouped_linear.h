@@ -18,7 +18,7 @@ struct Matrix {
 };
 
 // Rounded rows. They lie in blocks of up to 16 rows, the rows of a block interleaved: codes [in / 4][rows][4], the rest
-// [in / group][rows]. A row is scale · high, or with `low` scale · (256 · high + low): 16 bits.
+// [in / group][rows]. A row is scale · high, or with `low` scale · (256 · high + low): 16 bits, for one row at a time.
 struct Activations {
   int8_t* high;   // [n · in]
   int8_t* low;    // [n · in], null for 8 bits

@@ -42,21 +42,18 @@ class Rounded {
  public:
   Rounded(int64_t n, int64_t widest) : n_(n) {
     for (int i = 0; i < kParts; ++i) {
-      high_[i] = buffer<int8_t>(n * widest);
-      low_[i] = buffer<int8_t>(n * widest);
+      codes_[i] = buffer<int8_t>(n * widest);
       sums_[i] = buffer<int32_t>(n * widest / kSmallestGroup);
       scales_[i] = buffer<float>(n * widest / kSmallestGroup);
     }
   }
 
-  Activations of(const Linear& linear, int64_t part) const {
-    return {high_[part].get(), linear.precise ? low_[part].get() : nullptr, sums_[part].get(), scales_[part].get()};
-  }
+  Activations of(int64_t part) const { return {codes_[part].get(), nullptr, sums_[part].get(), scales_[part].get()}; }
 
   // Inputs [from, to) of a row.
   void round(const Linear& linear, const float* x, int64_t row, int64_t from, int64_t to) const {
     for (int64_t part = 0; part < linear.count; ++part)
-      quantize(x, n_, linear.in, row, from, to, linear.parts[part], of(linear, part), kAvx512Vnni);
+      quantize(x, n_, linear.in, row, from, to, linear.parts[part], of(part), kAvx512Vnni);
   }
 
   // y (+)= linear(x) by the whole team; ends in a barrier.
@@ -66,7 +63,7 @@ class Rounded {
     for (int64_t part = 0; part < linear.count; ++part) {
       const Matrix& matrix = linear.parts[part];
       const float* bias = linear.bias ? linear.bias + first : nullptr;
-      products[part] = {matrix, of(linear, part), bias, y + first, n_, linear.in, linear.out(), add};
+      products[part] = {matrix, of(part), bias, y + first, n_, linear.in, linear.out(), add};
       steps[part] = task_tiles(products[part], omp_get_num_threads());
       ends[part] = tasks += (matrix.tiles() + steps[part] - 1) / steps[part];
       first += matrix.out;
@@ -83,7 +80,7 @@ class Rounded {
 
  private:
   int64_t n_;
-  std::unique_ptr<int8_t[]> high_[kParts], low_[kParts];
+  std::unique_ptr<int8_t[]> codes_[kParts];
   std::unique_ptr<int32_t[]> sums_[kParts];
   std::unique_ptr<float[]> scales_[kParts];
 };

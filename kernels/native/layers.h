@@ -12,7 +12,6 @@ struct Linear {
   Matrix parts[kParts];
   int64_t count, in;
   const float* bias;  // [out] or null
-  int64_t precise;    // activations of 16 bits
 
   int64_t out() const {
     int64_t sum = 0;

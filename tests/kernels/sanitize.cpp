@@ -4,7 +4,7 @@
 extern "C" {
 int holefill_isa();
 int holefill_grouped_linear(const float*, int64_t, int64_t, const uint8_t*, int64_t, const float*, int, int, int, int8_t*,
-                            int8_t*, int32_t*, float*, float*, int64_t, int, int);
+                            int32_t*, float*, float*, int64_t, int, int);
 int holefill_refine_top(const float*, int64_t, int64_t, const uint8_t*, int64_t, const float*, int, int, int, int8_t*,
                         int8_t*, int32_t*, float*, float*, int64_t, int, int);
 int holefill_grouped_rows(const int64_t*, int64_t, int64_t, const uint8_t*, int, int, int, float*);
@@ -33,13 +33,13 @@ int layers(int64_t n, int64_t dim, bool tree) {
   const std::vector<uint8_t> o = weight_of(hidden, q, 5, 32, false), gate_up = weight_of(2 * inner, hidden, 4, 32, true);
   const std::vector<uint8_t> down = weight_of(hidden, inner, 6, 16, false);
   const std::vector<uint8_t> a = weight_of(32, hidden, 8, 32, false), b = weight_of(2 * inner, 32, 8, 32, false);
-  const LowRank none{}, more{{{{a.data(), 32, 8, 32, 0}}, 1, hidden, nullptr, 0},
-                             {{{b.data(), 2 * inner, 8, 32, 0}}, 1, 32, nullptr, 0}};
+  const LowRank none{}, more{{{{a.data(), 32, 8, 32, 0}}, 1, hidden, nullptr},
+                             {{{b.data(), 2 * inner, 8, 32, 0}}, 1, 32, nullptr}};
   const std::vector<float> bias(q + 2 * kv, 0.1f), norm(hidden, 1.0f), table(n * dim, 0.5f);
-  const Layer layer{{{{first.data(), q + kv, 5, 32, 0}, {second.data(), kv, 8, 32, 0}}, 2, hidden, bias.data(), 1},
-                    {{{o.data(), hidden, 5, 32, 0}}, 1, q, nullptr, 1},
-                    {{{gate_up.data(), 2 * inner, 4, 32, 1}}, 1, hidden, nullptr, 0},
-                    {{{down.data(), hidden, 6, 16, 0}}, 1, inner, nullptr, 0},
+  const Layer layer{{{{first.data(), q + kv, 5, 32, 0}, {second.data(), kv, 8, 32, 0}}, 2, hidden, bias.data()},
+                    {{{o.data(), hidden, 5, 32, 0}}, 1, q, nullptr},
+                    {{{gate_up.data(), 2 * inner, 4, 32, 1}}, 1, hidden, nullptr},
+                    {{{down.data(), hidden, 6, 16, 0}}, 1, inner, nullptr},
                     none, none, more, none, norm.data(), norm.data()};
   const std::vector<Layer> all(2, layer);
   std::vector<float> x(n * hidden, 0.3f), keys(2 * kv_heads * capacity * dim, 0.1f), values = keys;
@@ -66,10 +66,8 @@ int main() {
           std::vector<float> x(n * in, 0.5f), bias(out, 1.0f), y(n * out), scales(n * groups), rows(in);
           std::vector<int8_t> high(n * in), low(n * in);
           std::vector<int32_t> sums(n * groups);
-          int status = 0;
-          for (int8_t* rest : {static_cast<int8_t*>(nullptr), low.data()})
-            status |= holefill_grouped_linear(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group, c.affine,
-                                              high.data(), rest, sums.data(), scales.data(), y.data(), out, isa, 2);
+          int status = holefill_grouped_linear(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group, c.affine,
+                                               high.data(), sums.data(), scales.data(), y.data(), out, isa, 2);
           status |= holefill_refine_top(x.data(), n, in, weight.data(), out, bias.data(), c.bits, c.group, c.affine,
                                         high.data(), low.data(), sums.data(), scales.data(), y.data(), out, isa, 2);
           const int64_t last = out - 1;

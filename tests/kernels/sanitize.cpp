@@ -9,6 +9,8 @@ int holefill_refine_top(const float*, int64_t, int64_t, const uint8_t*, int64_t,
                         int8_t*, int32_t*, float*, float*, int64_t, int, int);
 int holefill_grouped_rows(const int64_t*, int64_t, int64_t, const uint8_t*, int, int, int, float*);
 void holefill_coarse(const uint8_t*, int64_t, uint8_t*);
+int holefill_top_supported();
+void holefill_top(const float*, int64_t, int64_t, int64_t, int32_t*, float*, int);
 int holefill_attention_supported();
 int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const uint8_t*, float*, int64_t,
                        int64_t, int64_t, int64_t, int64_t, float, int);
@@ -77,6 +79,14 @@ int main() {
   const std::vector<uint8_t> whole = weight_of(37, 96, 8, 32, false);
   std::vector<uint8_t> upper = weight_of(37, 96, 5, 32, false);
   holefill_coarse(whole.data(), 3 * 3, upper.data());
+  if (holefill_top_supported())
+    for (int64_t vocab : {0, 1, 7, 16, 17, 4100})
+      for (int64_t n : {0, 1, 5}) {
+        std::vector<float> logits(n * vocab, 0.5f), log_probs(n * 8);
+        std::vector<int32_t> ids(n * 8);
+        holefill_top(logits.data(), n, vocab, vocab, ids.data(), log_probs.data(), 2);
+        if (n && vocab && ids[8 * (n - 1)] != 0) return std::fprintf(stderr, "the top of %d equals\n", int(vocab)), 1;
+      }
   if (holefill_attention_supported())
     for (int64_t dim : {32, 64, 80, 96, 128})
       for (int64_t n : {1, 5})

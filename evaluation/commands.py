@@ -337,6 +337,7 @@ class EvaluateGroup(click.Group):
         "typed-holes": "own_commands",
         "latency": "own_commands",
         "gather": "gather_latency",
+        "members": "member_recall",
         "constraints": "constraints",
     }
 

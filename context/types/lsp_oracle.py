@@ -107,7 +107,9 @@ class LspOracle:
             found = replies.members(
                 self._ask(session, "textDocument/completion", hole, probes.members_probe(hole), deadline)
             )
-            return Answer(found or None, Source.ORACLE, "" if found else "unknown")
+            # What every object has (``__init__`` and so on) is all that ty offers on a receiver it does not know.
+            known = any(not member.name.startswith("__") for member in found)
+            return Answer(found, Source.ORACLE) if known else Answer(None, Source.ORACLE, "unknown")
 
         return self._answer(ask, deadline)
 

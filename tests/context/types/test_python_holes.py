@@ -102,6 +102,12 @@ def test_members(python, case: str) -> None:
     assert wanted <= {member.name for member in found.members}
 
 
+def test_of_a_receiver_of_no_known_type_the_members_seen_in_use_are_offered(python) -> None:
+    """The checker offers what every object has there."""
+    found = python.ask(IMPORTS + "def walk(graph):\n    graph.add_node(1)\n\ndef run(graph):\n    graph.▮\n")
+    assert [(member.name, member.certain) for member in found.members] == [("add_node", False)]
+
+
 @pytest.mark.parametrize("case", SIGNATURES)
 def test_signature(python, case: str) -> None:
     marked, name, active = SIGNATURES[case]

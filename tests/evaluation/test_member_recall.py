@@ -1,0 +1,69 @@
+"""Where `holefill eval members` asks: real dots of anything but self and modules, each file in turn, equal by seed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.types.typed_holes import TypedHoles
+from holefill.evaluation.member_recall import Offered, asked, drawn, places_of, summary
+
+SOURCE = """\
+import os
+import os.path as p
+
+
+class Shelf:
+    def __init__(self):
+        self.größe = 1
+
+    def total(self):
+        return self.größe + os.getpid() + len(p.sep)
+
+
+def count(shelf: Shelf, other):
+    "é"; other.first.second = shelf.total()
+    return other.first
+"""
+
+
+def test_places_are_behind_real_dots(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(SOURCE)
+    lines = SOURCE.splitlines()
+    found = places_of(path)
+    assert sorted(place.member for place in found) == ["first", "first", "second", "total"]
+    for place in found:
+        assert lines[place.line][: place.column].endswith(".")
+        assert lines[place.line][place.column :].startswith(place.member)
+    (tmp_path / "broken.py").write_text("def (")
+    assert places_of(tmp_path / "broken.py") == []
+
+
+def test_every_file_speaks_before_one_speaks_twice(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.py").write_text(SOURCE)
+    places = drawn(tmp_path, 6, seed=1)
+    assert places == drawn(tmp_path, 6, seed=1)
+    assert [len({place.path for place in places[turn : turn + 3]}) for turn in (0, 3)] == [3, 3]
+    assert len(drawn(tmp_path, 100, seed=1)) == 12
+
+
+def test_the_floor_is_asked_at_each(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOURCE)
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    places = drawn(tmp_path, 10, seed=0)
+    with closing(TypedHoles(index, checkers=False)) as holes:
+        found = dict(zip((place.member for place in places), asked(holes, index, places), strict=True))
+    assert found["total"].rank is not None
+    assert found["total"].known
+    assert found["second"].rank is None
+
+
+def test_the_summary_counts_what_is_offered() -> None:
+    told = summary([Offered(0, True), Offered(25, True), Offered(None, False), Offered(3, False)])
+    assert told["n"] == 4
+    assert told["type_known"] == 50.0
+    assert (told["recall"][0], told["recall_at_20"][0]) == (75.0, 50.0)  # type: ignore[index]

@@ -87,7 +87,7 @@ class EngineOptions:
     """Token sequences whose KV rows are kept."""
     prefill_chunk: int = 32
     """Rows of one forward, which a cancel and, in idle time, a request wait for (0.5B, one Zen 5 core: 45 ms). More at
-    once are no faster on a CPU: 512 rows by 16, 32, 64 and 128 take 752, 724, 710 and 726 ms."""
+    once are no faster on one core (512 rows by 32 and 128: 724 and 726 ms) and 8 % faster on two."""
     draft_budget: int = 16
     vocab_size: int | None = None
     """Rows of the embedding, when it has more than the tokenizer."""

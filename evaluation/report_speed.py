@@ -42,7 +42,8 @@ class Bench:
 
 
 def read_benches(path: Path) -> list[Bench]:
-    """The last line of each model in a file of `holefill bench` lines; none for a file of something else."""
+    """The last line of each model in a file of `holefill bench` lines, one with step times if there is one; none for a
+    file of something else."""
     found: dict[str, Bench] = {}
     with path.open(encoding="utf-8") as lines:
         for line in lines:
@@ -50,7 +51,9 @@ def read_benches(path: Path) -> list[Bench]:
             if row is None:
                 return list(found.values())
             contestants = {name: value for name, value in row.items() if isinstance(value, dict) and "t_n_ms" in value}
-            found[str(row.get("model"))] = cattrs.structure({**row, "contestants": contestants}, Bench)
+            model = str(row.get("model"))
+            if contestants or model not in found:
+                found[model] = cattrs.structure({**row, "contestants": contestants}, Bench)
     return list(found.values())
 
 
@@ -61,21 +64,30 @@ def speed_section(benches: Sequence[Bench]) -> str:
 def _section(bench: Bench) -> str:
     facts = " · ".join([bench.model, bench.device, f"{bench.threads} threads", f"commit {bench.commit or '?'}"])
     names = list(bench.contestants)
-    plots = [
-        _rates("Prompt tokens read per second", {n: c.prefill_512_tok_s for n, c in bench.contestants.items()}),
-        _rates("Tokens written per second, without drafts", {n: c.decode_tok_s for n, c in bench.contestants.items()}),
-        curve(
-            "Time of one forward",
-            [
-                Series(
-                    name, tuple(sorted((float(n), ms) for n, ms in bench.contestants[name].t_n_ms.items())), (), number
-                )
-                for number, name in enumerate(names)
-            ],
-            "new tokens in the forward",
-            "ms",
-        ),
-    ]
+    plots = (
+        []
+        if not names
+        else [
+            _rates("Prompt tokens read per second", {n: c.prefill_512_tok_s for n, c in bench.contestants.items()}),
+            _rates(
+                "Tokens written per second, without drafts", {n: c.decode_tok_s for n, c in bench.contestants.items()}
+            ),
+            curve(
+                "Time of one forward",
+                [
+                    Series(
+                        name,
+                        tuple(sorted((float(n), ms) for n, ms in bench.contestants[name].t_n_ms.items())),
+                        (),
+                        number,
+                    )
+                    for number, name in enumerate(names)
+                ],
+                "new tokens in the forward",
+                "ms",
+            ),
+        ]
+    )
     if bench.speculation.by_drafter:
         rows = [Bar(name, 100 * share) for name, share in sorted(bench.speculation.by_drafter.items())]
         plots.append(bars("Tokens that came from a draft, % by drafter", rows))

@@ -142,6 +142,19 @@ def test_names_of_arms_say_what_differs() -> None:
     assert "<span>qwen-coder-0.5b</span>" in render([made_run("", "qwen-coder-0.5b", ("off",))])
 
 
+def test_a_bench_of_drafts_alone_hides_no_step_times(tmp_path: Path) -> None:
+    steps = {"t_n_ms": {"1": 5.0, "8": 9.0}, "prefill_512_tok_s": 900.0, "decode_tok_s": 90.0}
+    whole = {"bench": "speed", "model": "m", "device": "d", "commit": "first", "holefill": steps}
+    alone = {"bench": "speed", "model": "m", "device": "d", "speculation": {"mat": 2.0, "by_drafter": {"a": 0.5}}}
+    path = tmp_path / "bench.jsonl"
+    path.write_text(json.dumps(whole) + "\n" + json.dumps(alone) + "\n")
+    assert [bench.commit for bench in read_benches(path)] == ["first"]
+    path.write_text(json.dumps(alone) + "\n")
+    page = render([], read_benches(path))
+    assert "by drafter" in page
+    assert "Time of one forward" not in page
+
+
 def test_text_of_a_case_is_escaped() -> None:
     assert "a &lt;b&gt; &amp; c" in render([made_run("", "m", ("off",))])
 

@@ -19,7 +19,7 @@ from holefill.model.transformer import Transformer
 from holefill.model.weights import Progress
 
 CUDA_CHUNK = 256
-"""A GPU computes so many rows in the time of launching a forward of few."""
+"""A forward of few rows would be mostly launches there. Chosen without a GPU at hand, so not measured."""
 
 
 def load_engine(

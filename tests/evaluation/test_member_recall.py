@@ -66,4 +66,7 @@ def test_the_summary_counts_what_is_offered() -> None:
     told = summary([Offered(0, True), Offered(25, True), Offered(None, False), Offered(3, False)])
     assert told["n"] == 4
     assert told["type_known"] == 50.0
-    assert (told["recall"][0], told["recall_at_20"][0]) == (75.0, 50.0)  # type: ignore[index]
+    whole, short = told["recall"], told["recall_at_20"]
+    assert isinstance(whole, list)
+    assert isinstance(short, list)
+    assert (whole[0], short[0]) == (75.0, 50.0)

@@ -12,7 +12,7 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.lsp_server import copies
 from holefill.lsp_server.completer import Completer
-from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Reason
+from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Reason
 from holefill.lsp_server.copies import CopyGuard, copy_guard
 from holefill.model.cancel import CancelToken
 from holefill.model.copies import fingerprints_of
@@ -27,7 +27,9 @@ def cursor(before: str, after: str = "\n", root: str | None = None) -> Cursor:
     return Cursor(f"{root or '/w'}/a.py", before + after, CharOffset(len(before)), "python", root=root)
 
 
-def answer(engine: ScriptedEngine, at: Cursor, guard: CopyGuard | None, alternatives: int = 0):  # type: ignore[no-untyped-def]
+def answer(
+    engine: ScriptedEngine, at: Cursor, guard: CopyGuard | None, alternatives: int = 0
+) -> tuple[Completer, Completion]:
     options = replace(CompleterOptions(), shape=Shape.LINE)
     completer = Completer(engine, CharTokenizer(), options, copies=guard)
     return completer, completer.complete(CompletionRequest(at, alternatives=alternatives), CancelToken())

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from holefill.model.spec.drafters.drafter import FLOOR, DraftContext, Scope, TopTokens
+from holefill.model.spec.top import WIDTH
 from holefill.model.spec.tree import DraftTree, Successor, best_first
 
-WIDTH = 8
 UNKNOWN = -1
 MAX_PAIRS = 1 << 16
 """Two-token contexts kept, the oldest replaced first: 48 bytes each, and as much again for finding them."""

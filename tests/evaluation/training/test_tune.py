@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -67,7 +68,7 @@ def tuned_by(path: Path, model: Path, *more: str) -> Result:
     return CliRunner().invoke(tune, [*command, *more])
 
 
-def last_line(result: Result) -> dict[str, object]:
+def last_line(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     return dict(json.loads(result.stdout.splitlines()[-1]))
 
@@ -93,7 +94,7 @@ def test_a_repository_that_repeats_itself_wins_and_can_be_switched(repeating: Pa
     line = last_line(tuned_by(repeating, tiny_model, "--steps", "40", "--rate", "0.02"))
     assert line["won"]
     assert line["serves"]
-    assert line["es"][1] > 0  # type: ignore[index]
+    assert line["es"][1] > 0
     adapter = tuned.serving_adapter(repeating / "src", model)
     assert adapter is not None
     assert adapter.stat().st_size == line["size"]
@@ -115,7 +116,7 @@ def test_an_adapter_that_spoils_other_code_says_so(
     done = tuned_by(repeating, tiny_model, "--steps", "2")
     line = last_line(done)
     assert not line["won"]
-    assert -9.0 < line["outside"] < 9.0  # type: ignore[operator]
+    assert -9.0 < line["outside"] < 9.0
     assert "refused: it unlearns other code" in done.stderr
 
 
@@ -134,13 +135,13 @@ def test_the_other_rungs_of_the_ladder_make_adapters_that_can_be_served(
 ) -> None:
     line = last_line(tuned_by(repeating, tiny_model, "--steps", "40", "--rate", "0.01", "--rung", rung))
     assert line["n"] == 10
-    assert line["es"][0] > 0  # type: ignore[index]
+    assert line["es"][0] > 0
 
 
 def test_the_ladder_shows_what_each_rung_costs_and_brings(repeating: Path, tiny_model: Path, home: Path) -> None:
     done = tuned_by(repeating, tiny_model, "--steps", "20", "--ladder")
     rungs = last_line(done)["rungs"]
-    by_name = {rung["rung"]: rung for rung in rungs}  # type: ignore[attr-defined]
+    by_name = {rung["rung"]: rung for rung in rungs}
     assert list(by_name) == ["last", "lora", "full"]
     assert by_name["lora"]["size"] < by_name["full"]["size"]
     assert by_name["lora"]["change"]["high"] < 0

@@ -192,13 +192,13 @@ def test_a_whole_change_is_full_tuning(weights: Weights, examples: list[Example]
     """Its gradient is the weight's own, its one trained factor the weight's size."""
     factors = new_factors(weights.config, LoraShape(whole=True), 0)
     packed = Packed.of(examples[:2])
-    TrainableNetwork(weights, factors, 1.0).loss(packed).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(TrainableNetwork(weights, factors, 1.0).loss(packed))
     by_slot = {**weights.by_slot}
     for slot in ("layers.0.gate_up", "layers.1.down"):
         weight = weights[slot]
         assert isinstance(weight, Tensor)
         by_slot[slot] = weight.clone().requires_grad_()
-    TrainableNetwork(Weights(weights.config, by_slot), {}, 1.0).loss(packed).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(TrainableNetwork(Weights(weights.config, by_slot), {}, 1.0).loss(packed))
     for slot in ("layers.0.gate_up", "layers.1.down"):
         pair = factors[f"{slot}.a"], factors[f"{slot}.b"]
         (change,) = (factor for factor in pair if factor.requires_grad)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,6 +102,7 @@ class _FileRow:
 
 
 Row = TypeVar("Row")
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 def read_rows(path: Path, row_type: type[Row]) -> Iterator[Row]:
@@ -162,6 +164,23 @@ def read_cases(path: Path) -> CaseSet:
         if row.workspace is not None:
             workspaces[row.workspace.name] = row.workspace
     return CaseSet(tuple(cases), workspaces)
+
+
+def half_typed(case: Case, characters: int) -> Case | None:
+    """The same hole when ``characters`` of the answer's first word are typed; None where no more than that is left."""
+    word = _WORD.search(case.target)
+    if word is None or len(word.group()) <= characters:
+        return None
+    at = word.start() + characters
+    rest = case.target[at:]
+    left = set(_WORD.findall(rest[len(word.group()) - characters :]))
+    return replace(
+        case,
+        prefix=case.prefix + case.target[:at],
+        target=rest,
+        cross_names=tuple(name for name in case.cross_names if name in left),
+        unseen_names=tuple(name for name in case.unseen_names if name in left),
+    )
 
 
 def sample(cases: Sequence[Case], limit: int | None, seed: int) -> tuple[Case, ...]:

@@ -15,7 +15,7 @@ import click
 from holefill.context.errors import ContextError
 from holefill.context.forms import FORMS
 from holefill.evaluation.arms import ARMS, GROUPS, arm_named
-from holefill.evaluation.cases import Case, CaseSet, DataError, sample
+from holefill.evaluation.cases import Case, CaseSet, DataError, half_typed, sample
 from holefill.evaluation.evaluate import evaluate as evaluate_tasks
 from holefill.evaluation.evaluate import tasks_of
 from holefill.evaluation.records import Record, RunHeader, RunWriter
@@ -67,6 +67,7 @@ class RunOptions:
     heal: bool = False
     prefix_tokens: int | None = None
     suffix_tokens: int | None = None
+    typed: int | None = None
 
     def policy(self, usual: PromptPolicy) -> PromptPolicy:
         """The suite's, where the command line says nothing else."""
@@ -79,6 +80,7 @@ class RunOptions:
         """What of the product is not as it comes."""
         unusual = ["without the product's stop rule"] if self.no_stop_rule else []
         unusual += ["half-typed words left out of the prompt"] if self.heal else []
+        unusual += [] if self.typed is None else [f"{self.typed} characters of the first word typed"]
         sizes = ((self.prefix_tokens, "before"), (self.suffix_tokens, "after"))
         unusual += [f"{tokens} tokens {side} the hole" for tokens, side in sizes if tokens is not None]
         return ", ".join(unusual)
@@ -117,9 +119,11 @@ def run_suite(suite: Suite, case_set: CaseSet, options: RunOptions, data: str) -
     """Runs, saves (in the file it returns) and prints; Ctrl-C ends the run early and still prints what there is."""
     suite = replace(suite, prompt=options.policy(suite.prompt))
     wanted = [case for case in case_set.cases if case.cross_file or not options.cross_file]
+    if options.typed is not None:
+        wanted = [half for case in wanted if (half := half_typed(case, options.typed)) is not None]
     cases = sample(wanted, options.limit, options.seed)
     if not cases:
-        raise DataError("no case matches: look at --repos, --cross-file and --data")
+        raise DataError("no case matches: look at --repos, --cross-file, --typed and --data")
     if suite.execute and network_note():
         click.echo(f"note: {network_note()}", err=True)
     began = time.monotonic()
@@ -235,6 +239,7 @@ def _output(suite: Suite, options: RunOptions) -> Path:
     parts += [] if options.limit is None else [f"n{options.limit}"]
     parts += ["no-stop-rule"] if options.no_stop_rule else []
     parts += ["heal"] if options.heal else []
+    parts += [] if options.typed is None else [f"typed{options.typed}"]
     sizes = (("before", options.prefix_tokens), ("after", options.suffix_tokens))
     parts += [f"{side}{tokens}" for side, tokens in sizes if tokens is not None]
     parts += [] if options.fit is None else [f"fit-{options.fit}"]
@@ -286,6 +291,11 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             "--no-stop-rule", is_flag=True, help="Only the model's own stop and the token limit end an answer."
         ),
         click.option("--heal", is_flag=True, help="Leave half-typed words out of the prompt (token healing)."),
+        click.option(
+            "--typed",
+            type=click.IntRange(min=1),
+            help="The cursor stands so many characters into the answer's first word; shorter words are left out.",
+        ),
         click.option("--token-ranks", is_flag=True, help="MRR@10 by class of token too (twice the work; own engine)."),
         click.option("--engine-url", help="An engine or OpenAI-compatible server; --model then names its tokenizer."),
         click.option(

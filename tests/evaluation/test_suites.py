@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from holefill.evaluation import commands
-from holefill.evaluation.cases import DataError, read_cases, sample, write_cases
+from holefill.evaluation.cases import Case, DataError, half_typed, read_cases, sample, write_cases
 from holefill.evaluation.cuts import CUTS
 from holefill.evaluation.evaluate import evaluate, tasks_of
 from holefill.evaluation.metrics.table import MEASURES
@@ -213,6 +214,17 @@ def test_arms_of_one_run_are_compared_by_name(invoke: Callable[..., Result], dat
     assert "no arm 'bm25'" in invoke("compare", f"{run}@bm25", other).output
     assert "is one arm" in invoke("compare", other).output
     assert "is no file" in invoke("compare", str(data / "nothing.jsonl"), other).output
+
+
+def test_a_half_typed_word_moves_the_hole_into_it() -> None:
+    case = Case("1", "python", "a.py", "total = ", "self.amount(rate)\n", "", cross_names=("self", "amount"))
+    half = half_typed(case, 2)
+    assert half is not None
+    assert (half.prefix, half.target) == ("total = se", "lf.amount(rate)\n")
+    assert half.prefix + half.target == case.prefix + case.target
+    assert half.cross_names == ("amount",)  # the other one is not asked for any more
+    assert half_typed(case, 4) is None
+    assert half_typed(replace(case, target="(1)"), 1) is None
 
 
 def test_samples_are_balanced_and_seeded(shared_data: Path) -> None:

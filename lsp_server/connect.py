@@ -66,6 +66,7 @@ class RepositoryContext:
             return Pack()
         gatherer = self._gatherers.get(index)
         if gatherer is None:
+            self._drop_removed()
             asked = providers(Sources(index, self._holes.of(index)), self._off)
             for provider in asked if self._patient else ():
                 if isinstance(provider, Preparing):
@@ -73,6 +74,12 @@ class RepositoryContext:
             made = Gatherer(asked, self._tokenizer, self._policy.admits)
             gatherer = self._gatherers.setdefault(index, made)
         return gatherer(cursor, budget_tokens, deadline)
+
+    def _drop_removed(self) -> None:
+        """The gatherers of folders that are no longer the workspace's, which would keep their indexes in memory."""
+        for index in [index for index in self._gatherers if self._index_of(str(index.root)) is not index]:
+            if (gatherer := self._gatherers.pop(index, None)) is not None:
+                gatherer.close()
 
     def close(self) -> None:
         for gatherer in self._gatherers.values():

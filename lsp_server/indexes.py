@@ -18,6 +18,8 @@ EDIT_PAUSE_S = 0.3
 
 Progress = Callable[[str, int, int], None]
 """Called with (root, files done, files in all), from the background thread."""
+Removed = Callable[[WorkspaceIndex], None]
+"""Called from the background thread when the folder of an index is no longer one of the workspace."""
 Changed = Callable[[WorkspaceIndex, Iterable[str] | None], None]
 """Called from the background thread when these paths (None: any) of an index are current again."""
 
@@ -26,11 +28,16 @@ class Indexes:
     """Any thread may call any method; none of them waits for indexing."""
 
     def __init__(
-        self, cache_dir: Path | None, progress: Progress | None = None, changed: Changed | None = None
+        self,
+        cache_dir: Path | None,
+        progress: Progress | None = None,
+        changed: Changed | None = None,
+        removed: Removed | None = None,
     ) -> None:
         self._cache_dir = cache_dir
         self._progress = progress
         self._changed = changed or (lambda index, paths: None)
+        self._removed = removed or (lambda index: None)
         self._indexes: dict[str, WorkspaceIndex] = {}
         self._stop = threading.Event()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="holefill-index")
@@ -42,7 +49,7 @@ class Indexes:
         wanted = set(roots)
         for root in tuple(self._indexes):
             if root not in wanted:
-                del self._indexes[root]
+                self._submit(partial(self._removed, self._indexes.pop(root)))
         for root in wanted - self._indexes.keys():
             index = WorkspaceIndex(root, self._cache_dir)
             self._indexes[root] = index

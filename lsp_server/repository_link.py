@@ -35,6 +35,8 @@ class RepositoryLink:
         self._indexes: dict[WorkspaceIndex, None] = {}
         self._pending: dict[WorkspaceIndex, set[str] | None] = {}
         """Changed paths; None: the whole folder."""
+        self._gone: set[str] = set()
+        """Roots whose text the engine is to forget."""
         self._timer: threading.Timer | None = None
         self._stopped = False
 
@@ -42,8 +44,17 @@ class RepositoryLink:
         """``paths`` of a folder announced before; None: the folder is new, or was read again."""
         with self._lock:
             self._indexes[index] = None
+            self._gone.discard(str(index.root))
             known = self._pending.get(index, set())
             self._pending[index] = None if paths is None or known is None else known | set(paths)
+            self._schedule()
+
+    def removed(self, index: WorkspaceIndex) -> None:
+        """Its folder is no longer one of the workspace."""
+        with self._lock:
+            self._indexes.pop(index, None)
+            self._pending.pop(index, None)
+            self._gone.add(str(index.root))
             self._schedule()
 
     def connected(self) -> None:
@@ -59,7 +70,7 @@ class RepositoryLink:
                 self._timer.cancel()
 
     def _schedule(self) -> None:
-        if self._timer is None and not self._stopped and self._pending:
+        if self._timer is None and not self._stopped and (self._pending or self._gone):
             self._timer = threading.Timer(self._pause_s, self._send)
             self._timer.daemon = True
             self._timer.start()
@@ -67,9 +78,12 @@ class RepositoryLink:
     def _send(self) -> None:
         with self._lock:
             pending, self._pending = self._pending, {}
+            gone, self._gone = self._gone, set()
         backend: object = self._backend()
         try:
             if isinstance(backend, RepositoryBackend) and backend.takes_repositories:
+                for root in gone:
+                    send_repository(backend, root, ())
                 for index, paths in pending.items():
                     send_index(backend, index, paths)
         except EngineError as error:  # drafts only: the next connection sends everything

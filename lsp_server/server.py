@@ -13,6 +13,7 @@ import platformdirs
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
+from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import Cursor
 from holefill.lsp_server import connect, convert
 from holefill.lsp_server.chat_lsp import ChatLsp
@@ -62,7 +63,9 @@ class HolefillServer(LanguageServer):
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="holefill-complete")
         self.scheduler: Scheduler[Completion] = Scheduler(self._workers)
         self.repositories = RepositoryLink(lambda: self.engine.backend)
-        self.indexes = Indexes(cache_dir, IndexProgress(self, self._on_loop), self.repositories.changed)
+        self.indexes = Indexes(
+            cache_dir, IndexProgress(self, self._on_loop), self.repositories.changed, self._folder_removed
+        )
         self.chat = ChatLsp(self.indexes.of)
         self.engine = EngineLink(self._connect, self._fetch, self._tell)
         self.prefetcher = Prefetcher(self.engine.prefetch)
@@ -147,6 +150,10 @@ class HolefillServer(LanguageServer):
 
     def _fetch(self, progress: Progress) -> None:
         connect.fetch_model(self.session.settings, progress)
+
+    def _folder_removed(self, index: WorkspaceIndex) -> None:
+        self.repositories.removed(index)
+        self.chat.holes.release(index)
 
     def _tell(self, status: Status) -> None:
         self._on_loop(lambda: status_feature.show(self, status))

@@ -23,6 +23,13 @@ class HolesRegistry:
                 found = self._holes[index] = TypedHoles(index, self._tsc)
             return found
 
+    def release(self, index: WorkspaceIndex) -> None:
+        """Ends the checkers of a folder that is gone; asked again, it gets new ones."""
+        with self._lock:
+            found = self._holes.pop(index, None)
+        if found is not None:
+            found.close()
+
     def all(self) -> tuple[TypedHoles, ...]:
         with self._lock:
             return tuple(self._holes.values())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from holefill.context.index.workspace import WorkspaceIndex
@@ -40,6 +42,26 @@ class Engine:
 
     def held(self) -> dict[str, str]:
         return {path: self.texts[digest] for path, digest in self.digests.items()}
+
+
+class Several:
+    """One such engine a repository."""
+
+    model_name, takes_repositories = "fake", True
+
+    def __init__(self, engines: dict[str, Engine]) -> None:
+        self._engines = engines
+        self._changed = threading.Condition()
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        with self._changed:
+            reply = self._engines.setdefault(update.repository, Engine()).sync_repository(update)
+            self._changed.notify_all()
+            return reply
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(until, 20)
 
 
 def workspace(folder: Path) -> WorkspaceIndex:
@@ -81,6 +103,35 @@ def test_an_indexed_folder_arrives_by_itself_and_again_at_another_engine(tmp_pat
         engines.append(Engine())
         link.connected()
         assert engines[1].arrived.wait(20)
+    finally:
+        indexes.stop()
+        link.stop()
+
+
+def test_a_removed_folder_is_forgotten(tmp_path: Path) -> None:
+    kept, gone = tmp_path / "kept", tmp_path / "gone"
+    for folder in (kept, gone):
+        folder.mkdir()
+        (folder / "a.py").write_text("x = 1\n")
+    engines: dict[str, Engine] = {}
+    backend = Several(engines)
+    link = RepositoryLink(lambda: backend, pause_s=0.01)  # type: ignore[arg-type, return-value]
+    removed: queue.Queue[WorkspaceIndex] = queue.Queue()
+    indexes = Indexes(None, changed=link.changed, removed=lambda index: removed.put(index))
+    try:
+        indexes.set_roots([str(kept), str(gone)])
+        backend.wait(lambda: all(str(folder) in engines and engines[str(folder)].texts for folder in (kept, gone)))
+        indexes.set_roots([str(kept)])
+        index = removed.get(timeout=20)
+        assert str(index.root) == str(gone)
+        link.removed(index)
+        backend.wait(lambda: not engines[str(gone)].digests)
+        assert engines[str(kept)].digests
+        engines.clear()
+        link.connected()  # another engine is not told of it either
+        backend.wait(lambda: bool(engines))
+        link.stop()
+        assert list(engines) == [str(kept)]
     finally:
         indexes.stop()
         link.stop()

@@ -19,7 +19,7 @@ _MAX_VARIANTS = 4
 _MAX_REGION = 60_000
 """Characters looked at on each side when the enclosing top-level statement is longer than that."""
 _STATEMENT_START = re.compile(r"^(?=[^\s)\]}#/*])", re.M)
-_CONTINUES = re.compile(r"\s*(?:\n\s*)*[^\s)\]}]")
+_CONTINUES = re.compile(r"\s*[^\s)\]}]")
 
 
 @dataclass(frozen=True, slots=True)

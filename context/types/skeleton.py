@@ -23,7 +23,8 @@ from holefill.context.types.oracle import Hole
 
 _LONG_CHARS = 24_000
 """Shorter buffers are checked whole, in less time than this would save."""
-_NOTHING = re.compile(rb"(?:\s|#[^\n]*)*")
+_NOTHING = re.compile(rb"(?:\s|#[^\n]*(?:\n|\Z))*")
+"""A comment takes its whole line: a row of ``#`` that could be split anywhere would be tried in every way."""
 _MIN_BODY = 8
 _TS = (
     "(function_declaration return_type: (_) body: (statement_block) @body)"

@@ -137,3 +137,11 @@ def test_definitions_survive_on_real_code(shared_data, repository):
         kept += len(whole & found)
         expected += len(whole)
     assert kept >= 0.98 * expected
+
+
+def test_many_blank_lines_before_a_closer_are_read_once():
+    """A pattern that may split them anywhere would not end in a year."""
+    text = f"call(1,{chr(10) * 200})\n"
+    fixed = repair("python", text, 7)
+    assert fixed.text.startswith("call(1,_hole_\n")
+    assert fixed.errors == 0

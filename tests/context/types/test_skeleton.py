@@ -56,6 +56,14 @@ def test_the_function_that_the_hole_goes_on_with_stays(hole):
     assert "for item in kept" in skeleton(at).hole.text
 
 
+def test_a_banner_of_hashes_is_read_once():
+    """A pattern that may split it anywhere would not end in a year."""
+    text = FILLER + "#" * 5000 + " x\n" + "# # " * 500 + "\nleft\n" + HOLE
+    slim = skeleton(hole_at(cursor_of(text)))
+    assert "more > 218" not in slim.hole.text
+    assert "#" * 5000 in slim.hole.text
+
+
 def test_typescript_keeps_bodies_whose_type_is_inferred():
     part = "export function f{0}(a: number): string {{\n  const kept = a + 1;\n  return String(kept);\n}}\n"
     part += "export function g{0}(a: number) {{\n  const inferred = a * {0};\n  return inferred;\n}}\n"

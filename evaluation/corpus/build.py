@@ -17,6 +17,7 @@ from holefill.context.syntax.languages import language_of
 from holefill.context.window import prefix_window, suffix_window
 from holefill.evaluation.corpus.duplicates import Seen
 from holefill.evaluation.corpus.holes import Hole, holes_of
+from holefill.evaluation.corpus.labels import Leaf, labels_of, leaves
 from holefill.evaluation.corpus.packages import Archive
 from holefill.evaluation.corpus.surroundings import Shown, Surroundings
 from holefill.model.training.examples import TrainingText
@@ -46,6 +47,8 @@ class Options:
     per_package: int = 120
     seed: int = 0
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
+    labels: bool = False
+    """What the loss terms read; the texts are the same with and without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def build(
     pools: dict[bool, list[TrainingText]] = {False: [], True: []}
     for archive in archives:
         generator = random.Random(f"{options.seed}/{archive.package.label}")
-        texts = list(_texts(archive, tokenizer, options.per_package, generator, seen, built.left_out))
+        texts = list(_texts(archive, tokenizer, options, generator, seen, built.left_out))
         pools[archive.package.held_out] += texts
         label, held_out = archive.package.label, archive.package.held_out
         built.sources.append(Source(label, archive.licence, archive.sha256, len(texts), held_out))
@@ -123,7 +126,12 @@ def _draw(pool: list[TrainingText], count: int, options: Options) -> list[Traini
 
 
 def _texts(
-    archive: Archive, tokenizer: Tokenizer, count: int, generator: random.Random, seen: Seen, left_out: Counter[str]
+    archive: Archive,
+    tokenizer: Tokenizer,
+    options: Options,
+    generator: random.Random,
+    seen: Seen,
+    left_out: Counter[str],
 ) -> Iterator[TrainingText]:
     files = list(archive.files())
     in_sources = any(path.startswith("src/") for path, _ in files)
@@ -139,18 +147,22 @@ def _texts(
     with Surroundings(kept, tokenizer) as surroundings:
         for path, text in kept:
             language = language_of(path)
+            tokens: list[Leaf] = []
             holes = holes_of(text, language, 2 * PER_FILE, generator)
             uses = {hole: bool(surroundings.names(path, text, hole, language)) for hole in holes}
             for hole in sorted(holes, key=lambda hole: not uses[hole])[:PER_FILE]:
                 around = "".join(text[max(0, hole.start - 60) : hole.end].split())
                 if around in middles:
                     continue
-                if len(middles) >= count:
+                if len(middles) >= options.per_package:
                     return
                 middles.add(around)
                 shown = _shown(uses[hole], generator)
                 comments = surroundings.comments(path, text, hole, language, shown, generator)
                 cut = windowed(text, hole, language, tokenizer, generator, archive.package.label, comments)
+                if options.labels:
+                    tokens = tokens or leaves(text, language)
+                    cut = labelled(cut, tokens, text, hole, comments, options.seed)
                 yield replace(cut, shown=shown if comments else Shown.NOTHING)
 
 
@@ -178,6 +190,16 @@ def windowed(
     tokens = 64 if generator.random() < 0.7 else generator.choice((0, 0, 16, 32, 128, 256))
     shown = tokenizer.decode(suffix_window(tokenizer, suffix, tokens)).replace("\ufffd", "")
     return TrainingText(comments + prefix[window.start :], middle, shown, hole.kind, language, source)
+
+
+def labelled(
+    cut: TrainingText, tokens: Sequence[Leaf], text: str, hole: Hole, comments: str, seed: int
+) -> TrainingText:
+    """With its labels; a generator of its own, so that the texts do not depend on them."""
+    first = hole.start - (len(cut.prefix) - len(comments))
+    spans = (first, hole.start), (hole.start, hole.end), (hole.end, hole.end + len(cut.suffix))
+    generator = random.Random(f"{seed}/labels/{cut.source}/{hole.start}")
+    return replace(cut, labels=labels_of(tokens, text, spans, comments, cut.language, generator))
 
 
 def _wanted(archive: Archive, path: str, in_sources: bool) -> bool:

@@ -15,7 +15,9 @@ import click
 from holefill.evaluation.cases import DataError
 from holefill.evaluation.corpus.build import Options, build
 from holefill.evaluation.corpus.duplicates import evaluation_texts
+from holefill.evaluation.corpus.folder import HELD_OUT, MANIFEST, TRAINING
 from holefill.evaluation.corpus.packages import Archive, fetch, read_table
+from holefill.evaluation.corpus.term_commands import terms
 from holefill.evaluation.runner import commit_name, cpu_name
 from holefill.model.copies import CERTAIN, SUFFIX, Fingerprints, copies_beside, fingerprints_of
 from holefill.model.errors import ModelError
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     from holefill.model.training.trainer import StepDone
 
 PACKAGES = Path(__file__).with_name("packages.toml")
-TRAINING, HELD_OUT, MANIFEST = "training.jsonl", "held_out.jsonl", "manifest.json"
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def train() -> None:
     """Teach a model its job: build data from permissive packages, train a low-rank adapter."""
+
+
+train.add_command(terms)
 
 
 @train.command()
@@ -42,9 +46,17 @@ def train() -> None:
 @click.option("--exclude", type=click.Path(exists=True, path_type=Path), help="Evaluation data: nothing in it is used.")
 @click.option("--examples", default=3000, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer cuts the windows.")
+@click.option("--labels", is_flag=True, help="With types of tokens and renamed twins, which loss terms read.")
 @click.option("--seed", default=0, show_default=True, help="The same gives the same.")
 def data(
-    folder: Path, packages: Path, archives: Path | None, exclude: Path | None, examples: int, model: str, seed: int
+    folder: Path,
+    packages: Path,
+    archives: Path | None,
+    exclude: Path | None,
+    examples: int,
+    model: str,
+    labels: bool,
+    seed: int,
 ) -> None:
     """Fetch the packages and cut examples from them into FOLDER; the same seed gives the same bytes."""
     try:
@@ -57,7 +69,7 @@ def data(
             found.append(fetch(package, archives or folder / "archives"))
         except DataError as error:
             click.echo(f"left out: {error.message}", err=True)
-    options = Options(examples=examples, seed=seed)
+    options = Options(examples=examples, seed=seed, labels=labels)
     forbidden = evaluation_texts(exclude) if exclude is not None else ()
     built = build(found, tokenizer, options, forbidden, lambda name, made: click.echo(f"{made:5} {name}", err=True))
     if not built.training:
@@ -85,6 +97,7 @@ def data(
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1), help="Examples a step.")
 @click.option("--rank", default=16, show_default=True, type=click.IntRange(min=1), help="Size of the adapter.")
 @click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
+@click.option("--term", multiple=True, metavar="NAME=WEIGHT", help="A loss term beside the middle's; again.")
 @click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
 @click.option("--threads", type=click.IntRange(min=1), help="The result depends on it in its last bits.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
@@ -99,6 +112,7 @@ def run(
     batch: int,
     rank: int,
     rate: float,
+    term: tuple[str, ...],
     max_tokens: int,
     threads: int | None,
     device: str,
@@ -110,6 +124,7 @@ def run(
     from holefill.model.training.examples import read_texts
     from holefill.model.training.network import LoraShape
     from holefill.model.training.run import Plan, fit
+    from holefill.model.training.terms.table import read_terms
     from holefill.model.training.trainer import Recipe
 
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
@@ -121,6 +136,7 @@ def run(
             peak=rate,
             shape=LoraShape(rank, 2.0 * rank),
             seed=seed,
+            terms=read_terms(term),
         )
         plan = Plan(
             base=ModelStore.default().resolve(model),

@@ -2,6 +2,7 @@
 
 Sequences of a batch are laid end to end, so no row is padding: linears see all rows at once, attention runs sequence
 by sequence. y = x Wᵀ + scale · (x Aᵀ) Bᵀ with A [r, in], B [out, r]; B starts at zero (LoRA, Hu et al. 2021).
+A learned prefix is rows of keys and values in front of every sequence, of no position (Li and Liang 2021).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ADAPTED = ("qkv", "o", "gate_up", "down")
 
 @dataclass(frozen=True, slots=True)
 class LoraShape:
-    """What is trained: a low-rank addition on every linear of all layers, or of the last ones only."""
+    """What is trained: a low-rank addition on every linear of all layers, or of the last ones only; or a prefix."""
 
     rank: int = 16
     alpha: float = 32.0
@@ -32,6 +33,8 @@ class LoraShape:
     """How many layers, counted from the head; 0: all. Nothing is propagated back below them."""
     whole: bool = False
     """Any change at all, not one of low rank: as many numbers as the weights have."""
+    prefix: int = 0
+    """Rows of keys and values of every layer, instead of any addition."""
 
     @property
     def scale(self) -> float:
@@ -76,9 +79,12 @@ class Packed:
 def new_factors(config: ModelConfig, shape: LoraShape, seed: int) -> dict[str, Tensor]:
     """fp32 master factors, ``layers.N.SLOT.a`` and ``.b``; the same for the same seed on every machine.
 
-    Of a ``whole`` change the smaller factor is the identity and is not trained.
+    Of a ``whole`` change the smaller factor is the identity and is not trained. A prefix is ``layers.N.prefix.k`` and
+    ``.v`` [kv_heads, rows, head_dim]; its values start at zero.
     """
     generator = torch.Generator().manual_seed(seed)
+    if shape.prefix:
+        return _new_prefix(config, shape.prefix, generator)
     q_width, kv_width = config.heads * config.head_dim, config.kv_heads * config.head_dim
     sizes = {
         "qkv": (q_width + 2 * kv_width, config.hidden_size),
@@ -101,10 +107,20 @@ def new_factors(config: ModelConfig, shape: LoraShape, seed: int) -> dict[str, T
     return factors
 
 
+def _new_prefix(config: ModelConfig, rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+    factors: dict[str, Tensor] = {}
+    for layer in range(config.layers):
+        keys = torch.empty(config.kv_heads, rows, config.head_dim).uniform_(-1.0, 1.0, generator=generator)
+        factors[f"layers.{layer}.prefix.k"] = keys.requires_grad_()
+        factors[f"layers.{layer}.prefix.v"] = torch.zeros_like(keys).requires_grad_()
+    return factors
+
+
 class TrainableNetwork:
     """``weights`` are dense and stay as they are; ``factors`` are the parameters (empty: the plain model).
 
-    ``beneath``: factors of an adapter whose addition stays as it is, the scale already in ``b``.
+    ``beneath``: factors of an adapter whose addition stays as it is, the scale already in ``b``; so are those of
+    ``beside``, which may change between forwards.
     """
 
     def __init__(
@@ -113,29 +129,48 @@ class TrainableNetwork:
         factors: Mapping[str, Tensor],
         scale: float,
         beneath: Mapping[str, Tensor] = MappingProxyType({}),
+        beside: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
         config = weights.config
-        self._weights, self._factors, self._scale, self._beneath = weights, factors, scale, beneath
+        self._weights, self._factors = weights, factors
+        self._additions = ((beneath, 1.0), (factors, scale), *(((beside, 1.0),) if beside else ()))
         self._config = config
         self.device = weights.vector("norm").device
         self._rope = Rope(config, self.device)
         names = [f"layers.{layer}.{which}_norm" for layer in range(config.layers) for which in ("attn", "mlp")]
         self._norms = {name: RmsNorm(weights.vector(name), config.rms_eps) for name in (*names, "norm")}
 
-    def logits(self, batch: Packed) -> Tensor:
-        """fp32 [len(batch.rows), vocab]: the head runs only where the loss looks."""
+    def embedded(self, ids: Tensor) -> Tensor:
+        """[len(ids), hidden_size]."""
+        return F.embedding(ids, self._dense("embed"))
+
+    def states(self, batch: Packed, inputs: Tensor | None = None) -> Tensor:
+        """[tokens, hidden_size] of all rows behind the last layer. ``inputs`` take the place of the ids' embeddings."""
         tables = self._rope.tables(batch.positions)
-        x = F.embedding(batch.ids, self._dense("embed"))
+        x = self.embedded(batch.ids) if inputs is None else inputs
         for layer in range(self._config.layers):
             x = x + self._attention(f"layers.{layer}", self._norm(f"layers.{layer}.attn_norm", x), batch, tables)
             x = x + self._mlp(f"layers.{layer}", self._norm(f"layers.{layer}.mlp_norm", x))
+        return x
+
+    def normed(self, states: Tensor) -> Tensor:
+        """What the head reads."""
+        return self._norm("norm", states)
+
+    def head(self, states: Tensor) -> Tensor:
+        """fp32 [rows, vocab] of some rows of ``states``."""
         head = self._weights.head
         assert isinstance(head, Tensor)
-        return F.linear(self._norm("norm", x[batch.rows]), head).float()
+        return F.linear(self.normed(states), head).float()
 
-    def loss(self, batch: Packed) -> Tensor:
-        """Mean over the tokens of all middles and their ends."""
-        return F.cross_entropy(self.logits(batch), batch.targets)
+    def logits(self, batch: Packed) -> Tensor:
+        """fp32 [len(batch.rows), vocab]: the head runs only where the loss looks."""
+        return self.head(self.states(batch)[batch.rows])
+
+    def loss(self, batch: Packed, states: Tensor | None = None) -> Tensor:
+        """Mean over the tokens of all middles and their ends; from ``states`` where the batch has been run."""
+        states = self.states(batch) if states is None else states
+        return F.cross_entropy(self.head(states[batch.rows]), batch.targets)
 
     def _dense(self, name: str) -> Tensor:
         weight = self._weights[name]
@@ -147,7 +182,7 @@ class TrainableNetwork:
 
     def _linear(self, slot: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         y = F.linear(x, self._dense(slot), bias)
-        for factors, scale in ((self._beneath, 1.0), (self._factors, self._scale)):
+        for factors, scale in self._additions:
             a, b = factors.get(f"{slot}.a"), factors.get(f"{slot}.b")
             if a is not None and b is not None:
                 y = y + F.linear(F.linear(x, a.to(x)), (b * scale).to(x))
@@ -159,12 +194,16 @@ class TrainableNetwork:
         bias = self._weights.vector(f"{at}.qkv_bias") if config.qkv_bias else None
         qkv = self._linear(f"{at}.qkv", x, bias).view(len(x), turned + config.kv_heads, config.head_dim)
         qk = self._rope.rotate(qkv[:, :turned], tables)
+        before = self._factors.get(f"{at}.prefix.k"), self._factors.get(f"{at}.prefix.v")
         outputs: list[Tensor] = []
         first = 0
         for length in batch.lengths:
             rows = slice(first, first + length)
             parts = (qk[rows, : config.heads], qk[rows, config.heads :], qkv[rows, turned:])
-            out = causal_attention(*(part.transpose(0, 1) for part in parts))
+            q, k, v = (part.transpose(0, 1) for part in parts)
+            if before[0] is not None and before[1] is not None:
+                k, v = torch.cat((before[0].to(k), k), dim=1), torch.cat((before[1].to(v), v), dim=1)
+            out = causal_attention(q, k, v)
             outputs.append(out.transpose(0, 1).reshape(length, -1))
             first += length
         return self._linear(f"{at}.o", torch.cat(outputs))
@@ -175,17 +214,21 @@ class TrainableNetwork:
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """[heads, n, d] of q [heads, n, d] and k, v [kv_heads, n, d].
+    """[heads, n, d] of q [heads, n, d] and k, v [kv_heads, m, d]; of the keys the last n are the rows' own, and all see
+    those before.
 
     On a CPU as plain products: torch's fused one takes 1.5–2.5 times as long there, forward and backward, at the
     150–250 rows of an example (one Zen 5 core, bf16: 7.1 against 2.8 ms and 11.6 against 7.7).
     """
+    heads, n, d = q.shape
+    groups, m, _ = k.shape
     if q.device.type != "cpu":
+        if m > n:
+            seen = torch.ones(n, m, dtype=torch.bool, device=q.device).tril_(m - n)
+            return F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=seen, enable_gqa=True)[0]
         fused = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True, enable_gqa=True)
         return fused[0]
-    heads, n, d = q.shape
-    groups = len(k)
-    scores = torch.bmm((q * d**-0.5).reshape(groups, -1, d), k.transpose(1, 2)).view(heads, n, n)
-    hidden = torch.ones(n, n, dtype=torch.bool).triu_(1)
+    scores = torch.bmm((q * d**-0.5).reshape(groups, -1, d), k.transpose(1, 2)).view(heads, n, m)
+    hidden = torch.ones(n, m, dtype=torch.bool).triu_(m - n + 1)
     shares = scores.masked_fill(hidden, float("-inf")).softmax(dim=-1)
-    return torch.bmm(shares.view(groups, -1, n), v).view(heads, n, d)
+    return torch.bmm(shares.view(groups, -1, m), v).view(heads, n, d)

@@ -14,10 +14,13 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from holefill.model.adapter_file import stacked
 from holefill.model.training.checkpoints import RunState, load_state, save_state
 from holefill.model.training.examples import Example, TrainingError
 from holefill.model.training.network import LoraShape, Packed, TrainableNetwork, new_factors
 from holefill.model.training.schedule import Schedule, batch_at
+from holefill.model.training.terms.table import TERMS
+from holefill.model.training.terms.term import Batch, Setup, Term
 from holefill.model.weights import Weights
 
 CLIP = 1.0
@@ -35,6 +38,8 @@ class Recipe:
     weight_decay: float = 0.0
     shape: LoraShape = field(default_factory=LoraShape)
     seed: int = 0
+    terms: tuple[tuple[str, float], ...] = ()
+    """Loss terms added to the middle's, with their weights."""
 
     @property
     def schedule(self) -> Schedule:
@@ -45,7 +50,10 @@ class Recipe:
         digest = hashlib.sha256()
         for example in examples:
             digest.update(f"{example.start} {example.ids}\n".encode())
-        return json.dumps({**asdict(self), "examples": digest.hexdigest()[:16], "base": base}, sort_keys=True)
+            if self.terms:
+                digest.update(repr(example.labels).encode())
+        fields = {**asdict(self), "examples": digest.hexdigest()[:16], "base": base}
+        return json.dumps(fields, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +109,35 @@ def train(
         name: factor.detach().to(device).requires_grad_(factor.requires_grad)
         for name, factor in _first(weights, recipe, start).items()
     }
-    trained = [factor for factor in factors.values() if factor.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.peak, betas=BETAS, weight_decay=recipe.weight_decay)
+    terms = _Terms(weights, recipe)
+    groups = ([factor for factor in factors.values() if factor.requires_grad], list(terms.parameters.values()))
+    optimizer = torch.optim.AdamW(
+        [one for group in groups for one in group], lr=recipe.peak, betas=BETAS, weight_decay=recipe.weight_decay
+    )
     state = load_state(saving.path, text) if saving.path is not None else None
     losses: list[float] = []
     begun, before = 0, 0.0
     if state is not None:
-        _restore(factors, optimizer, state)
+        _restore({**factors, **terms.parameters}, optimizer, state)
         begun, before, losses = state.step, state.seconds, list(state.losses)
-    network = TrainableNetwork(weights, factors, recipe.shape.scale, beneath)
+    network = TrainableNetwork(weights, factors, recipe.shape.scale, beneath, terms.beside)
     began = time.monotonic()
 
     def save(step: int) -> None:
         if saving.path is not None:
-            kept = {name: factor.detach() for name, factor in factors.items()}
+            kept = {name: factor.detach() for name, factor in {**factors, **terms.parameters}.items()}
             seconds = before + time.monotonic() - began
             save_state(saving.path, RunState(step, text, kept, optimizer.state_dict(), losses, seconds))
 
     for step in range(begun, recipe.steps):
-        losses.append(_step(network, optimizer, trained, examples, recipe, step))
+        losses.append(_step(network, optimizer, groups, terms, examples, recipe, step))
         pace = (time.monotonic() - began) / (step + 1 - begun)
         tell(StepDone(step + 1, recipe.steps, losses[-1], recipe.batch / pace, pace * (recipe.steps - step - 1)))
         if (step + 1) % saving.every == 0 or step + 1 == recipe.steps:
             save(step + 1)
     seconds = before + time.monotonic() - began
     scaled = {n: f.detach() * (recipe.shape.scale if n.endswith(".b") else 1.0) for n, f in factors.items()}
-    return Trained(scaled, tuple(losses), seconds, recipe.steps * recipe.batch)
+    return Trained(stacked(terms.beside, scaled), tuple(losses), seconds, recipe.steps * recipe.batch)
 
 
 @torch.no_grad()
@@ -148,6 +159,36 @@ def held_out_loss(
     return sums[0] / max(1, counts[0]), sums[1] / max(1, counts[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """One example under teacher forcing."""
+
+    loss: float
+    """Mean over the tokens of the middle."""
+    right: float
+    """Share of them that are the likeliest."""
+    end: float
+    """Loss of the end token."""
+    exact: bool
+    """Whether greedy decoding would write the middle and end there."""
+
+
+@torch.no_grad()
+def foretold(weights: Weights, factors: Mapping[str, Tensor], examples: Sequence[Example]) -> list[Foretold]:
+    """``factors`` as in an adapter."""
+    network = TrainableNetwork(weights, factors, 1.0)
+    found: list[Foretold] = []
+    for example in examples:
+        packed = Packed.of([example]).to(network.device)
+        logits = network.logits(packed)
+        losses = torch.nn.functional.cross_entropy(logits, packed.targets, reduction="none")
+        hits = logits.argmax(dim=-1) == packed.targets
+        middle, last = slice(0, max(1, len(hits) - 1)), len(hits) - 1
+        shares = float(losses[middle].mean()), float(hits[middle].float().mean())
+        found.append(Foretold(*shares, float(losses[last]), bool(hits.all())))
+    return found
+
+
 @torch.no_grad()
 def example_losses(weights: Weights, factors: Mapping[str, Tensor], examples: Sequence[Example]) -> list[float]:
     """Mean loss of each example's middle and end. ``factors`` as in an adapter."""
@@ -164,6 +205,23 @@ def _first(weights: Weights, recipe: Recipe, start: Mapping[str, Tensor]) -> dic
     return {name: factor.requires_grad_() for name, factor in going_on.items()} or fresh
 
 
+class _Terms:
+    """Those of a recipe, as one."""
+
+    def __init__(self, weights: Weights, recipe: Recipe) -> None:
+        made = [(name, TERMS[name](Setup(weights, recipe.seed)), weight) for name, weight in recipe.terms]
+        self._terms: list[tuple[Term, float]] = [(term, weight) for _, term, weight in made]
+        self.parameters = {f"{name}.{key}": one for name, term, _ in made for key, one in term.parameters.items()}
+        self.beside: Mapping[str, Tensor] = {}
+        for term, _ in self._terms:
+            self.beside = {**self.beside, **term.beside}  # one term at most has any
+
+    def added(self, middle: Tensor, batch: Batch) -> Tensor:
+        for term, weight in self._terms:
+            middle = middle + weight * term.loss(batch)
+        return middle
+
+
 def _restore(factors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, state: RunState) -> None:
     with torch.no_grad():
         for name, factor in factors.items():
@@ -174,20 +232,26 @@ def _restore(factors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, st
 def _step(
     network: TrainableNetwork,
     optimizer: torch.optim.Optimizer,
-    parameters: list[Tensor],
+    groups: Sequence[list[Tensor]],
+    terms: _Terms,
     examples: Sequence[Example],
     recipe: Recipe,
     step: int,
 ) -> float:
+    """The middle's loss alone: runs with and without terms can be compared by it."""
     chosen = [examples[index] for index in batch_at(step, len(examples), recipe.batch, recipe.seed)]
     for group in optimizer.param_groups:
         group["lr"] = recipe.schedule.rate(step)
     optimizer.zero_grad(set_to_none=True)
-    loss = network.loss(Packed.of(chosen).to(network.device))
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingError(f"the loss is {value} at step {step + 1}: lower the learning rate")
+    packed = Packed.of(chosen).to(network.device)
+    states = network.states(packed)
+    middle = network.loss(packed, states)
+    whole = terms.added(middle, Batch(network, chosen, packed, states))
+    whole.backward()  # type: ignore[no-untyped-call]
+    for parameters in groups:  # apart: what a term trains must not make the adapter's step smaller
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+    value = float(middle.detach())
+    if not math.isfinite(float(whole.detach())):
+        raise TrainingError(f"the loss is {float(whole.detach())} at step {step + 1}: lower the learning rate")
     optimizer.step()
     return value

@@ -148,6 +148,8 @@ class Gatherer:
             items = provider.gather(cursor, budget_tokens, Deadline.after_ms(_LATE_MS))
         except Exception as error:  # a faulty source costs its items, never the suggestion
             _LOG.error("context provider %s failed: %s", provider.name, type(error).__name__)
+        for item in items:  # here, not between the deadline and the answer
+            self._costs.of(item.text)
         answer = _Answer(cursor.path, tuple(items), (time.perf_counter() - before) * 1000)
         with self._lock:
             self._answers[provider.name] = answer

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tree_sitter
 
+from holefill.context.syntax.changes import Piece
 from holefill.context.syntax.definitions import import_nodes
 from holefill.context.syntax.parsing import Parsed
 
@@ -33,12 +34,16 @@ class Import:
 
 
 def import_statements(parsed: Parsed) -> tuple[Import, ...]:
-    return parsed.once("imports", _statements)
+    return parsed.once("import statements", _statements)
 
 
 def _statements(parsed: Parsed) -> tuple[Import, ...]:
+    return tuple(found for piece in parsed.pieces("imports", _find) for found in piece.value)
+
+
+def _find(parsed: Parsed, within: tuple[int, int] | None) -> list[Piece[tuple[Import, ...]]]:
     read = _READERS.get(parsed.language, _plain)
-    return tuple(found for node in import_nodes(parsed) for found in read(parsed, node))
+    return [Piece(node.start_byte, node.end_byte, tuple(read(parsed, node))) for node in import_nodes(parsed, within)]
 
 
 def _python(parsed: Parsed, node: tree_sitter.Node) -> Iterator[Import]:

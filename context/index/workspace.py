@@ -13,11 +13,11 @@ from holefill.context.index.files import FileRules, SourceFile, accepts, read_so
 from holefill.context.index.import_statements import import_statements
 from holefill.context.index.imports import ImportResolver, Resolved
 from holefill.context.index.module_paths import ModulePaths
-from holefill.context.index.records import CONFIG, Caller, FileRecord, Located, analyse, digest
+from holefill.context.index.records import CONFIG, Caller, FileRecord, Located, analyse, digest, is_config
 from holefill.context.index.store import IndexStore, Stored
 from holefill.context.items import Cursor
 from holefill.context.syntax.documents import Documents
-from holefill.context.syntax.languages import LANGUAGES
+from holefill.context.syntax.languages import LANGUAGES, language_of
 from holefill.context.syntax.parsing import Parsed
 
 Progress = Callable[[int, int], None]
@@ -109,10 +109,15 @@ class WorkspaceIndex:
         elif known is not None and known.digest == digest(text):
             record = known
         else:
-            record = analyse(relative, text)
+            record = analyse(relative, text, self._parsed(path, relative, text))
         with self._lock:
             if self._overlays.get(relative) is text:  # else a newer text, or a deletion, came in between
                 self._put(relative, Stored(record, _OVERLAY, _OVERLAY))
+
+    def _parsed(self, path: str, relative: str, text: str) -> Parsed | None:
+        language = language_of(relative)
+        known = language in LANGUAGES and not is_config(relative)
+        return self.documents.changed(path, language, text) if known else None
 
     def release(self, path: str) -> None:
         """The editor closed the document: the disk counts again."""

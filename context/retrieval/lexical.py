@@ -23,6 +23,8 @@ _MIN_TERMS = 4
 _QUERY_TERMS = 32
 _COMMON_SHARE = 0.3
 """Terms in more chunks than this tell nothing and cost the most."""
+_WORTH_A_LOOK = 4
+"""Scoring one chunk costs about so many looks at a score."""
 _IDENTIFIER = re.compile(r"[^\W\d]\w+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
 
@@ -106,15 +108,41 @@ class LexicalIndex:
             count = len(self._chunks)
             if not count:
                 return []
-            average = self._total_length / count
-            scores: dict[int, float] = {}
-            for term, weight in self._weighted(query, count):
-                for chunk, frequency in self._postings[term].items():
-                    norm = _K1 * (1 - _B + _B * self._lengths[chunk] / average)
-                    scores[chunk] = scores.get(chunk, 0.0) + weight * frequency * (_K1 + 1) / (frequency + norm)
-            allowed = ((score, chunk) for chunk, score in scores.items() if self._chunks[chunk].path != without)
-            best = heapq.nlargest(limit, allowed)
+            scores = self._candidates(self._weighted(query, count), limit, self._total_length / count, without)
+            best = heapq.nlargest(limit, ((score, chunk) for chunk, score in scores.items()))
             return [Hit(self._chunks[chunk], score) for score, chunk in best]
+
+    def _candidates(
+        self, weighted: list[tuple[str, float]], limit: int, average: float, without: str
+    ) -> dict[int, float]:
+        """Scores of all chunks that can be among the best, rarest terms first (MaxScore: Turtle and Flood 1995).
+
+        As soon as what is left cannot lift an unseen chunk over the ``limit``-th best, only seen ones are scored on.
+        """
+        own = self._files.get(without)
+        skipped = frozenset(() if own is None else own.chunks)
+        lengths, flat, slope = self._lengths, _K1 * (1 - _B), _K1 * _B / average
+        scores: dict[int, float] = {}
+        left, least = sum(weight for _, weight in weighted) * (_K1 + 1), 0.0
+        for term, weight in weighted:
+            gain = weight * (_K1 + 1)
+            postings = self._postings[term]
+            if limit <= len(scores) < _WORTH_A_LOOK * len(postings):
+                least = heapq.nlargest(limit, scores.values())[-1]
+            if left < least:
+                # Nothing new can come in, and what is too far behind cannot come back.
+                scores = {chunk: score for chunk, score in scores.items() if score + left >= least}
+                for chunk in scores.keys() & postings.keys() if len(scores) > len(postings) else scores:
+                    frequency = postings.get(chunk, 0)
+                    if frequency:
+                        scores[chunk] += gain * frequency / (frequency + flat + slope * lengths[chunk])
+            else:
+                for chunk, frequency in postings.items():
+                    if chunk not in skipped:
+                        gained = gain * frequency / (frequency + flat + slope * lengths[chunk])
+                        scores[chunk] = scores.get(chunk, 0.0) + gained
+            left -= gain
+        return scores
 
     def _weighted(self, query: str, count: int) -> list[tuple[str, float]]:
         weights = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import tree_sitter
 
+from holefill.context.syntax.changes import Piece, touches
 from holefill.context.syntax.languages import query
 from holefill.context.syntax.parsing import Parsed
 
@@ -42,77 +43,101 @@ class Definition:
         return f"{self.parent}.{self.name}" if self.parent else self.name
 
 
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A definition, or an import (``kind`` is then empty and ``name`` the node's type), wherever it stands."""
+
+    name: str
+    kind: str
+    signature: str = ""
+    doc: str = ""
+    body: int = 0
+    """From its start on, in bytes."""
+    owner: str = ""
+    """The explicit container (a Go receiver, a C++ qualifier), if any."""
+    named_at: int = 0
+
+
 def definitions(parsed: Parsed, within: tuple[int, int] | None = None) -> tuple[Definition, ...]:
     """The definitions of a file in source order, locals of functions left out; ``within`` limits the byte range."""
-    return parsed.once("definitions", _definitions) if within is None else _definitions(parsed, within)
+    if within is not None:
+        return _definitions(_find(parsed, within))
+    return parsed.once("definitions", lambda whole: _definitions(whole.pieces("matches", _find)))
 
 
-def _definitions(parsed: Parsed, within: tuple[int, int] | None = None) -> tuple[Definition, ...]:
-    found: dict[int, tuple[Definition, str]] = {}
-    for captures in _matches(parsed, within):
-        candidate = _definition(parsed, captures)
-        if candidate is None:
-            continue
-        at = captures["name"][0].start_byte
-        known = found.get(at)
-        if known is None or (known[0].kind in _WEAK and candidate[0].kind not in _WEAK):
-            found[at] = candidate
-    return tuple(_nested(sorted(found.values(), key=lambda pair: (pair[0].start, -pair[0].end))))
+def import_nodes(parsed: Parsed, within: tuple[int, int] | None = None) -> list[tree_sitter.Node]:
+    """The import statements of a file in source order; ``within``: those that touch these bytes."""
+    found = []
+    for piece in parsed.pieces("matches", _find):
+        if not piece.value.kind and (within is None or touches(piece.start, piece.end, *within)):
+            node = parsed.root.descendant_for_byte_range(piece.start, piece.end)
+            while node is not None and node.type != piece.value.name:
+                node = node.parent
+            assert node is not None  # it was found there
+            found.append(node)
+    return found
 
 
-def import_nodes(parsed: Parsed) -> list[tree_sitter.Node]:
-    """The import statements of a file in source order."""
-    found = [node for captures in parsed.once("matches", _all_matches) for node in captures.get("import", ())]
-    return sorted(dict.fromkeys(found), key=lambda node: node.start_byte)
+def _definitions(pieces: Iterable[Piece[_Raw]]) -> tuple[Definition, ...]:
+    found: dict[int, Piece[_Raw]] = {}
+    for piece in pieces:
+        if piece.value.kind:
+            at = piece.start + piece.value.named_at
+            known = found.get(at)
+            if known is None or (known.value.kind in _WEAK and piece.value.kind not in _WEAK):
+                found[at] = piece
+    return tuple(_nested(sorted(found.values(), key=lambda piece: (piece.start, -piece.end))))
 
 
-def _matches(parsed: Parsed, within: tuple[int, int] | None) -> Iterator[dict[str, list[tree_sitter.Node]]]:
-    if within is None:
-        found = parsed.once("matches", _all_matches)
-    else:
-        cursor = tree_sitter.QueryCursor(query(parsed.language))
+def _find(parsed: Parsed, within: tuple[int, int] | None) -> list[Piece[_Raw]]:
+    cursor = tree_sitter.QueryCursor(query(parsed.language))
+    if within is not None:
         cursor.set_byte_range(*within)
-        found = [captures for _, captures in cursor.matches(parsed.root)]
-    return (captures for captures in found if "name" in captures)
+    found: dict[tuple[int, int, _Raw], Piece[_Raw]] = {}
+    for _, captures in cursor.matches(parsed.root):
+        for node in captures.get("import", ()):
+            found.setdefault((node.start_byte, node.end_byte, one := _Raw(node.type, "")), _piece(node, one))
+        if "name" in captures and (label := next((key for key in captures if key.startswith("definition.")), None)):
+            node = captures[label][0]
+            one = _raw(parsed, node, label.removeprefix("definition."), captures)
+            found.setdefault((node.start_byte, node.end_byte, one), _piece(node, one))
+    return sorted(found.values(), key=lambda piece: (piece.start, -piece.end))
 
 
-def _all_matches(parsed: Parsed) -> list[dict[str, list[tree_sitter.Node]]]:
-    return [captures for _, captures in tree_sitter.QueryCursor(query(parsed.language)).matches(parsed.root)]
+def _piece(node: tree_sitter.Node, value: _Raw) -> Piece[_Raw]:
+    return Piece(node.start_byte, node.end_byte, value)
 
 
-def _definition(parsed: Parsed, captures: dict[str, list[tree_sitter.Node]]) -> tuple[Definition, str] | None:
-    """The definition and its explicit container (a Go receiver, a C++ qualifier), if any."""
-    label = next((key for key in captures if key.startswith("definition.")), None)
-    if label is None:
-        return None
-    node = captures[label][0]
+def _raw(parsed: Parsed, node: tree_sitter.Node, kind: str, captures: dict[str, list[tree_sitter.Node]]) -> _Raw:
     body = captures["body"][0].start_byte if "body" in captures else node.end_byte
-    definition = Definition(
-        name=parsed.text(captures["name"][0]).strip("\"'"),
-        kind=label.removeprefix("definition."),
+    name = captures["name"][0]
+    return _Raw(
+        name=parsed.text(name).strip("\"'"),
+        kind=kind,
         signature=_signature(parsed, node, body),
         doc=_documentation(parsed, node, captures.get("body", [None])[0]),
-        start=node.start_byte,
-        body=body,
-        end=node.end_byte,
+        body=body - node.start_byte,
+        owner=parsed.text(captures["parent"][0]) if "parent" in captures else "",
+        named_at=name.start_byte - node.start_byte,
     )
-    owner = parsed.text(captures["parent"][0]) if "parent" in captures else ""
-    return definition, owner
 
 
-def _nested(pairs: list[tuple[Definition, str]]) -> Iterator[Definition]:
+def _nested(pieces: list[Piece[_Raw]]) -> Iterator[Definition]:
     """Fill in containers, turn functions of classes into methods, drop locals and repeated attributes."""
     stack: list[Definition] = []
     members: set[tuple[str, str]] = set()
-    for raw, owner in pairs:
-        while stack and stack[-1].end <= raw.start:
+    for piece in pieces:
+        raw = piece.value
+        while stack and stack[-1].end <= piece.start:
             stack.pop()
         containers = [outer for outer in stack if outer.kind in CONTAINERS]
-        parent = owner or ".".join(outer.name for outer in containers)
+        parent = raw.owner or ".".join(outer.name for outer in containers)
         kind = raw.kind
-        if kind == "function" and (owner or (containers and containers[-1].kind in _TYPES)):
+        if kind == "function" and (raw.owner or (containers and containers[-1].kind in _TYPES)):
             kind = "method"
-        done = replace(raw, parent=parent, kind=kind)
+        done = Definition(
+            raw.name, kind, raw.signature, raw.doc, piece.start, piece.start + raw.body, piece.end, parent
+        )
         local = bool(stack) and stack[-1].kind not in CONTAINERS
         if kind in ("field", "attribute"):
             if (parent, raw.name) in members or not containers:

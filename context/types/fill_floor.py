@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import difflib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ from functools import cache, cached_property
 import tree_sitter
 
 from holefill.context.index.records import Located
+from holefill.context.syntax.changes import Piece
 from holefill.context.syntax.definitions import Definition, import_nodes
 from holefill.context.syntax.languages import grammar
 from holefill.context.syntax.parsing import Parsed, parse
@@ -263,15 +265,26 @@ class FillFloor:
 
 def names_outside(parsed: Parsed, start: int, end: int) -> frozenset[str]:
     """Identifiers outside of a range of bytes that are no attributes' names."""
-    found = tree_sitter.QueryCursor(_identifiers(parsed.language)).captures(parsed.root)
+    counts = parsed.counts("identifiers", _identifiers_in)
+    inside = Counter(
+        piece.value for piece in _identifiers_in(parsed, (start, end)) if piece.end > start and piece.start < end
+    )
+    names = counts if not inside else (name for name, count in counts.items() if count > inside[name])
+    return frozenset(name.decode("utf-8", "replace") for name in names)
+
+
+def _identifiers_in(parsed: Parsed, within: tuple[int, int] | None) -> list[Piece[bytes]]:
+    cursor = tree_sitter.QueryCursor(_identifiers(parsed.language))
+    if within is not None:
+        cursor.set_byte_range(*within)
+    found = cursor.captures(parsed.root)
     attributes = {node.id for node in found.get("attribute", ())}
-    outside: dict[bytes, None] = {}
-    for node in found.get("name", ()):
-        if node.id not in attributes:
-            first, last = node.start_byte, node.end_byte
-            if last <= start or first >= end:
-                outside[parsed.source[first:last]] = None
-    return frozenset(name.decode("utf-8", "replace") for name in outside)
+    source = parsed.source
+    return [
+        Piece(first := node.start_byte, last := node.end_byte, source[first:last])
+        for node in found.get("name", ())
+        if node.id not in attributes
+    ]
 
 
 @cache

@@ -16,6 +16,7 @@ from types import MappingProxyType
 import tree_sitter
 
 from holefill.context.items import CharOffset
+from holefill.context.syntax.changes import Piece
 from holefill.context.syntax.languages import grammar
 from holefill.context.syntax.parsing import Parsed, encode
 from holefill.context.types.holes import HoleAt
@@ -66,22 +67,33 @@ def skeleton(at: HoleAt) -> Skeleton:
 
 def _ranges(parsed: Parsed, hole: Hole) -> Iterator[tuple[int, int]]:
     """Outermost bodies first, so that none lies in another."""
-    nodes = tree_sitter.QueryCursor(_query(parsed.language)).captures(parsed.root).get("body", [])
     source = parsed.source
     to_chars = _Chars(source)
     line, line_end = hole.text.rfind("\n", 0, hole.start) + 1, hole.text.find("\n", hole.end)
     before = len(encode(hole.text[:line]))
     after = len(source) if line_end < 0 else len(encode(hole.text[:line_end]))
     last = 0
-    for node in sorted(nodes, key=lambda one: one.start_byte):
-        start, end = node.start_byte, node.end_byte
+    for body in parsed.pieces("bodies", _bodies):
+        start, end = body.start, body.end
         if start < last or (end >= before and start <= after) or end - start < _MIN_BODY:
             continue
         if end < before and _NOTHING.fullmatch(source, end, before):
             continue  # what is written there may go on with it: the hole is at its end, perhaps less indented
-        if not node.has_error and not _stays(source[start:end]):
+        if not body.value and not _stays(source[start:end]):
             yield to_chars(start), to_chars(end)
             last = end
+
+
+def _bodies(parsed: Parsed, within: tuple[int, int] | None) -> list[Piece[bool]]:
+    """``value``: it cannot be parsed."""
+    cursor = tree_sitter.QueryCursor(_query(parsed.language))
+    if within is not None:
+        cursor.set_byte_range(*within)
+    nodes = cursor.captures(parsed.root).get("body", [])
+    return sorted(
+        (Piece(node.start_byte, node.end_byte, node.has_error) for node in nodes),
+        key=lambda piece: (piece.start, -piece.end),
+    )
 
 
 class _Chars:

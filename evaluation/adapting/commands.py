@@ -66,11 +66,11 @@ class TuneOptions:
 @click.option("--rank", default=2, show_default=True, type=click.IntRange(min=1), help="2: under 2 MB for the 0.5B.")
 @click.option(
     "--rung",
-    type=click.Choice(("last", "lora", "full")),
+    type=click.Choice(("last", "prefix", "lora", "full")),
     default="lora",
     show_default=True,
     help="What is trained: the last 4 layers or all of them, both by low rank and of the same size, or, of toy models, "
-    "every weight.",
+    "every weight; prefix: 20 rows of keys and values a layer, by --ladder only.",
 )
 @click.option("--rate", type=float, help="Peak learning rate.  [default: the rung's, 0.001 for lora and last]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of training.  [default: all cores]")
@@ -128,6 +128,9 @@ def _read(root: Path, tokenizer: Tokenizer, options: TuneOptions) -> Split:
 
 
 def _tune(root: Path, options: TuneOptions) -> None:
+    from holefill.evaluation.adapting.rungs import must_serve  # torch
+
+    must_serve(options.rung)
     began = time.monotonic()
     base = ModelStore.default().resolve(options.model)
     tokenizer = Tokenizer.load(base)

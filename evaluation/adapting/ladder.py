@@ -93,7 +93,7 @@ def climb(
         found.append(
             Measured(
                 name,
-                0 if shape.whole else shape.rank,
+                0 if shape.whole or shape.prefix else shape.rank,
                 2 * sum(factor.numel() for factor in trained.factors.values()),
                 seconds,
                 sum(with_it) / len(with_it),

@@ -11,6 +11,7 @@ from holefill.model.errors import ModelError
 from holefill.model.training.network import LoraShape, new_factors
 
 LAST_LAYERS = 4
+PREFIX_ROWS = 20
 MAX_WHOLE = 20_000_000
 """Numbers a full tuning may train: toys and nothing that serves."""
 
@@ -21,15 +22,27 @@ class Rung:
     """Of the rank that is asked for."""
     rate: float
     """Peak learning rate unless one is given."""
+    served: bool = True
+    """Whether what it trains is an adapter that the engine can add."""
 
 
 RUNGS: Mapping[str, Rung] = MappingProxyType(
     {
         "last": Rung(lambda rank: LoraShape(6 * rank, 12.0 * rank, LAST_LAYERS), 1e-3),  # of 24: the size of "lora"
+        "prefix": Rung(lambda rank: LoraShape(prefix=PREFIX_ROWS), 1e-2, served=False),
         "lora": Rung(lambda rank: LoraShape(rank, 2.0 * rank), 1e-3),
         "full": Rung(lambda rank: LoraShape(whole=True), 1e-4),
     }
 )
+
+
+def must_serve(name: str) -> None:
+    """Raises ModelError for a rung that is there to be compared."""
+    if not RUNGS[name].served:
+        raise ModelError(
+            f"rung {name} trains rows of keys and values, which no engine puts in front of a prompt: "
+            "--ladder compares it with the others, --rung lora is served"
+        )
 
 
 def shape_of(name: str, rank: int, config: ModelConfig) -> LoraShape:

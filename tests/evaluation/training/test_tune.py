@@ -142,10 +142,18 @@ def test_the_ladder_shows_what_each_rung_costs_and_brings(repeating: Path, tiny_
     done = tuned_by(repeating, tiny_model, "--steps", "20", "--ladder")
     rungs = last_line(done)["rungs"]
     by_name = {rung["rung"]: rung for rung in rungs}
-    assert list(by_name) == ["last", "lora", "full"]
+    assert list(by_name) == ["last", "prefix", "lora", "full"]
+    assert by_name["prefix"]["size"] < by_name["lora"]["size"]
     assert by_name["lora"]["size"] < by_name["full"]["size"]
     assert by_name["lora"]["change"]["high"] < 0
     assert all(name in done.stdout for name in by_name)
+    assert not home.exists()
+
+
+def test_a_learned_prefix_is_compared_and_not_served(repeating: Path, tiny_model: Path, home: Path) -> None:
+    refused = tuned_by(repeating, tiny_model, "--rung", "prefix")
+    assert refused.exit_code == 1
+    assert "--ladder" in refused.output
     assert not home.exists()
 
 

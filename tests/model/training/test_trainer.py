@@ -13,7 +13,7 @@ from holefill.model.adapter_file import stacked
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.training.examples import Example, Layout, TrainingError, TrainingText, encode, encode_all
-from holefill.model.training.network import LoraShape, Packed, TrainableNetwork, new_factors
+from holefill.model.training.network import LoraShape, Packed, TrainableNetwork, causal_attention, new_factors
 from holefill.model.training.schedule import Schedule, batch_at
 from holefill.model.training.trainer import Recipe, Saving, StepDone, held_out_loss, train
 from holefill.model.transformer import Transformer
@@ -211,3 +211,31 @@ def test_a_whole_change_is_full_tuning(weights: Weights, examples: list[Example]
     assert trained.losses[-1] < 0.8 * trained.losses[0]
     same = trained.factors["layers.0.gate_up.a"]
     assert torch.equal(same, torch.eye(len(same)))
+
+
+def test_a_learned_prefix_is_rows_that_every_row_of_every_sequence_sees(
+    weights: Weights, examples: list[Example]
+) -> None:
+    """Values that are not zero reach all rows, and no sequence of a batch through another."""
+    shape = LoraShape(prefix=3)
+    factors = {name: factor.detach() for name, factor in new_factors(weights.config, shape, 0).items()}
+    assert {tuple(factor.shape) for factor in factors.values()} == {
+        (weights.config.kv_heads, 3, weights.config.head_dim)
+    }
+    packed = Packed.of(examples[:2])
+    plain = TrainableNetwork(weights, {}, 1.0).states(packed)
+    seen = {name: f + 1.0 if name.endswith(".v") else f for name, f in factors.items()}
+    changed = TrainableNetwork(weights, seen, 1.0).states(packed)
+    assert ((changed - plain).abs().amax(dim=1) > 1e-3).all()
+    alone = TrainableNetwork(weights, seen, 1.0).states(Packed.of(examples[:1]))
+    assert torch.allclose(changed[: len(alone)], alone, atol=1e-5)
+    trained = train(weights, examples, replace(RECIPE, steps=30, shape=shape, peak=0.1))
+    assert trained.losses[-1] < trained.losses[0]
+    assert sum(held_out_loss(weights, trained.factors, examples)) < sum(held_out_loss(weights, {}, examples))
+
+
+def test_rows_in_front_are_seen_as_rows_read_before() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 9, 4, generator=generator) for _ in range(3))
+    whole = causal_attention(q, k, v)
+    assert torch.allclose(causal_attention(q[:, 5:], k, v), whole[:, 5:], atol=1e-6)

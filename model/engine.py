@@ -25,7 +25,7 @@ from holefill.model.kv.prefix import Cache, PrefixCache, Slot
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.spec.top import Likeliest, likeliest
-from holefill.model.spec.tree import DraftTree, ancestor_mask
+from holefill.model.spec.tree import DraftTree, Forced, ancestor_mask
 from holefill.model.spec.verify import Verdict, verify
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.turns import Turns
@@ -65,14 +65,22 @@ class Target(Protocol[C]):
 class Speculator(Protocol):
     """Guesses what comes next; whatever it guesses, the answer is the same."""
 
-    def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
-        """At most ``budget`` nodes below the root ``ids[-1]``; ``ids`` is the prompt and the answer so far."""
+    def propose(
+        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+    ) -> DraftTree:
+        """At most ``budget`` nodes below the root ``ids[-1]``; ``ids`` is the prompt and the answer so far.
+
+        ``forced``: how the request's guide has it go on.
+        """
 
     def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
         """What came of the last proposal; ``top`` is what the model expected at each node."""
 
     def learn(self, ids: Sequence[int], top: Likeliest) -> None:
         """``top``: what the model expects after each of these prompt tokens."""
+
+    def follow(self, ids: Sequence[int]) -> None:
+        """In idle time, after ``learn``: all of a prompt that the model has read."""
 
     def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
         """Text to draft from; called from any thread."""
@@ -244,6 +252,7 @@ class Engine(Generic[C]):
         slot.ids += ids
         if learner is not None:
             learner.learn(ids, likeliest(logits))
+            learner.follow(slot.ids)
 
     def _give_way(self, job: Job) -> bool:
         """A background job lets waiting interactive ones compute; True when it did, and must take its slot anew."""
@@ -266,7 +275,7 @@ class Engine(Generic[C]):
             if self._give_way(job):
                 slot = self._prefill(job)
                 continue
-            tree = self._propose(job) if guide is None else guide.prune(self._propose(job))
+            tree = self._propose(job, guide)
             pending = job.ids[slot.cache.length : -1]
             logits = self._forward(pending, tree, slot)
             position, top = len(job.ids) - len(job.request.prompt_ids), likeliest(logits)
@@ -349,12 +358,14 @@ class Engine(Generic[C]):
         guide.commit(written)
         return guide
 
-    def _propose(self, job: Job) -> DraftTree:
+    def _propose(self, job: Job, guide: Guide | None) -> DraftTree:
         left = job.request.max_tokens - job.answer.tokens - 1
         budget = min(self._options.draft_budget, left)
         if self._speculator is None or budget <= 0:
             return DraftTree.root(job.ids[-1])
-        return self._speculator.propose(job.request, job.ids, budget)
+        if guide is None:
+            return self._speculator.propose(job.request, job.ids, budget)
+        return guide.prune(self._speculator.propose(job.request, job.ids, budget, guide.forced(budget)))
 
     def _forward(self, pending: list[int], tree: DraftTree, slot: Slot[C]) -> torch.Tensor:
         """Logits [len(tree), vocab]; ``pending`` are the ids before the root that have no rows yet."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holefill.evaluation.cases import DataError
+from holefill.evaluation.corpus.acceptance import acceptance
 from holefill.evaluation.corpus.build import Options, build
 from holefill.evaluation.corpus.duplicates import evaluation_texts
 from holefill.evaluation.corpus.folder import HELD_OUT, MANIFEST, TRAINING
@@ -36,6 +37,7 @@ def train() -> None:
     """Teach a model its job: build data from permissive packages, train a low-rank adapter."""
 
 
+train.add_command(acceptance)
 train.add_command(terms)
 
 

@@ -22,8 +22,8 @@ from holefill.model.constrain.lexing import State, Suffix
 from holefill.model.constrain.masks import Masks
 from holefill.model.constrain.names import Names, Spellings, Typed
 from holefill.model.constrain.tables import load_or_build
-from holefill.model.constrain.vocabulary import Vocabulary
-from holefill.model.spec.tree import DraftTree
+from holefill.model.constrain.vocabulary import Vocabulary, sole
+from holefill.model.spec.tree import DraftTree, Forced
 from holefill.model.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,36 @@ class Guide:
             return tree
         kept = [node for node, place in enumerate(self._places(tree)) if place is not None]
         return tree if len(kept) == len(tree) else tree.keep(kept)
+
+    def forced(self, most: int) -> tuple[Forced, ...]:
+        """What must come next, at most ``most`` tokens, as far as there is no choice.
+
+        Looked for only where it can be: in a lexer mode that does not let two tokens through whatever else holds, and
+        where one name is left. Elsewhere (nearly always) this builds no mask.
+        """
+        found: list[Forced] = []
+        state, typed = self._state, self._typed
+        while len(found) < most and (step := self._forced_at(state, typed)):
+            for forced in step[: most - len(found)]:
+                following = self._after(state, typed, forced.token)
+                if following is None:
+                    return tuple(found)
+                found.append(forced)
+                state, typed = following
+        return tuple(found)
+
+    def _forced_at(self, state: State, typed: Typed) -> tuple[Forced, ...]:
+        spelling: tuple[int, ...] = ()
+        if self._names is not None and typed is not None:
+            spelling = self._names.spelling(typed)
+            if not spelling:
+                return ()
+        elif self._masks.leaves_choice(state):
+            return ()
+        token = sole(self._row(state, typed))
+        if token is None:
+            return tuple(Forced(one, False) for one in spelling)
+        return () if token in self._vocabulary.stop_ids else (Forced(token, True),)
 
     def words(self, tree: DraftTree) -> NDArray[np.int32]:
         """[len(tree), words]: what may follow each node; everything after a node that may not stand itself."""
@@ -187,7 +217,7 @@ class Guides:
 
     @cached_property
     def _spellings(self) -> Spellings:
-        return Spellings(self.vocabulary)
+        return Spellings(self.vocabulary, self._tokenizer.encode)
 
 
 def default_folder() -> Path:

@@ -26,7 +26,12 @@ class Masks:
         self._tables = tables
         self._depth = [max((len(g.condition.popped) for g in table.groups), default=0) for table in tables]
         self._lined = [any(g.condition.layout for g in table.groups) or bool(table.exact) for table in tables]
+        self._wide = [np.count_nonzero(table.accepted) > 1 for table in tables]
         self._kept: dict[_Key, Words] = {}
+
+    def leaves_choice(self, state: State) -> bool:
+        """True only where several tokens may follow, whatever stands on the stack; a look at no mask."""
+        return any(self._wide[reading.mode] for reading in state)
 
     def of(self, state: State) -> Words:
         """Tokens, stop tokens not among them, after which some reading is left. Not to be written to."""

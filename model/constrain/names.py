@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -18,8 +18,10 @@ Typed = bytes | None
 class Spellings:
     """The vocabulary by its bytes."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, encode: Callable[[str], list[int]] | None = None) -> None:
         self.vocabulary = vocabulary
+        self.encode = encode
+        """How a text is usually spelled."""
         self.order = vocabulary.order
         self.sorted = [vocabulary.tokens[id_] for id_ in self.order]
         after = [id_ for id_ in self.order if vocabulary.tokens[id_][0] not in _WORD]
@@ -52,6 +54,7 @@ class Names:
         self._spellings = spellings
         self._names = sorted({name.encode() for name in names if name})
         self._kept: dict[bytes, Words] = {}
+        self._spelled: dict[bytes, tuple[int, ...]] = {}
 
     def begin(self) -> Typed:
         return b"" if self._names else None
@@ -68,6 +71,17 @@ class Names:
 
     def may_end(self, typed: Typed) -> bool:
         return typed is None or typed in self._names
+
+    def spelling(self, typed: bytes) -> tuple[int, ...]:
+        """The rest of the one name that is left; empty where several are, or none of it is."""
+        found = self._spelled.get(typed)
+        if found is None:
+            names = self._candidates(typed)
+            rest = names[0][len(typed) :] if len(names) == 1 else b""
+            encode = self._spellings.encode
+            found = () if encode is None or not rest else tuple(encode(rest.decode("utf-8", "ignore")))
+            self._spelled[typed] = found
+        return found
 
     def mask(self, typed: bytes) -> Words:
         found = self._kept.get(typed)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from holefill.model.constrain.vocabulary import unpack
 from holefill.model.request import Sampling
 from holefill.model.spec.top import Likeliest
-from holefill.model.spec.tree import DraftTree
+from holefill.model.spec.tree import DraftTree, Forced
 from holefill.model.spec.verify import Verdict, verify
 
 
@@ -22,6 +22,9 @@ class Guide(Protocol):
         """Without the nodes that may not stand where they do."""
 
     def first_forbidden(self, tokens: tuple[int, ...]) -> int | None: ...
+
+    def forced(self, most: int) -> tuple[Forced, ...]:
+        """What must come next, at most so many tokens, as far as there is no choice."""
 
     def words(self, tree: DraftTree) -> NDArray[np.int32]:
         """[len(tree), words]: packed bits of what may follow each node."""

@@ -67,5 +67,14 @@ def unpack(words: NDArray[np.int32], size: int) -> NDArray[np.bool_]:
     return np.unpackbits(words.view(np.uint8), axis=-1, count=size, bitorder="little").astype(np.bool_)
 
 
+def sole(words: Words) -> int | None:
+    """The only token that is allowed; None where there are several, or none."""
+    at = np.flatnonzero(words)
+    if len(at) != 1:
+        return None
+    word = int(words[at[0]]) & (1 << WORD_BITS) - 1
+    return None if word & (word - 1) else int(at[0]) * WORD_BITS + word.bit_length() - 1
+
+
 def allowed(words: Words, token: int) -> bool:
     return bool((int(words[token // WORD_BITS]) >> (token % WORD_BITS)) & 1)

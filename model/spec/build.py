@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from holefill.model.spec.calibration import Calibration, Evidence
+from holefill.model.spec.calibration import SURE, Calibration, Evidence
 from holefill.model.spec.cost import Cost
 from holefill.model.spec.tree import DraftTree
 
@@ -20,6 +20,10 @@ class FusedNode:
     p: float = 1.0
     weighed: bool = False
 
+    @property
+    def sure(self) -> bool:
+        return any(evidence.source == SURE for evidence in self.evidences)
+
     def following(self) -> Iterable[FusedNode]:
         """The children, with their probabilities."""
         found = self.children.values()
@@ -28,7 +32,10 @@ class FusedNode:
             for child in found:
                 child.p = self.calibration.estimate(child.evidences)
             total = sum(child.p for child in found)
-            if total > 1.0:  # siblings exclude each other
+            if any(child.sure for child in found):
+                for child in found:
+                    child.p = float(child.sure)
+            elif total > 1.0:  # siblings exclude each other
                 for child in found:
                     child.p /= total
         return found

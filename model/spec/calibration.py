@@ -11,6 +11,8 @@ PRIOR_WEIGHT = 4.0
 FORGET_ABOVE = 1024.0
 """Counts are halved here, so that the estimate follows a change of repository or habit."""
 BINS = 10
+SURE = "forced"
+"""Source of nodes beside which nothing is allowed: there is nothing to learn about them."""
 FIFTHS = 5
 """Steps in which every source's estimate is told apart in the last stage."""
 
@@ -102,6 +104,8 @@ class Calibration:
 
     def estimate(self, evidences: Sequence[Evidence]) -> float:
         """Calibrated p_accept of a node that these drafters propose."""
+        if any(evidence.source == SURE for evidence in evidences):
+            return 1.0
         singles = [self.single(evidence) for evidence in evidences]
         p = max(singles)
         if (count := self._joint.get(_joint_key(evidences, p))) is not None:

@@ -12,10 +12,10 @@ from holefill.model.engine import Speculator
 from holefill.model.errors import EngineError
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Backend, GenerateRequest, Timing
-from holefill.model.spec.drafters import DEFAULT, DRAFTERS
+from holefill.model.spec.drafters import SEARCHING
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.spec.top import Likeliest
-from holefill.model.spec.tree import DraftTree
+from holefill.model.spec.tree import DraftTree, Forced
 from holefill.model.spec.verify import Verdict
 
 OURS, PLAIN = "ours", "plain"
@@ -40,17 +40,18 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    drafters: tuple[str, ...] = DEFAULT
+    drafters: tuple[str, ...] = SEARCHING[:1]
+    """``draft_model`` among them: a draft model too."""
     fixed_nodes: int | None = None
 
 
 def arms(fixed: Sequence[int] = FIXED) -> dict[str, Arm]:
     """What serves by default and that with a fixed number of nodes; then all drafters, each of the others alone, and
     all without the automaton; and those again with many nodes."""
-    others = tuple(name for name in DRAFTERS if name != "automaton")
-    sets = {"all": tuple(DRAFTERS)} | {name: (name,) for name in DRAFTERS} | {"+".join(others): others}
+    others = SEARCHING[1:]
+    sets = {"all": SEARCHING} | {name: (name,) for name in SEARCHING} | {"+".join(others): others}
     found = {OURS: Arm()} | {f"K={nodes}": Arm(fixed_nodes=nodes) for nodes in fixed}
-    found |= {name: Arm(names) for name, names in sets.items() if names != DEFAULT}
+    found |= {name: Arm(names) for name, names in sets.items() if names != Arm().drafters}
     return found | {f"{name} K={WIDE}": Arm(names, WIDE) for name, names in sets.items()}
 
 
@@ -103,8 +104,10 @@ class Switch:
     all: Sequence[TreeSpeculator]
     current: TreeSpeculator | None = field(default=None)
 
-    def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
-        return DraftTree.root(ids[-1]) if self.current is None else self.current.propose(request, ids, budget)
+    def propose(
+        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+    ) -> DraftTree:
+        return DraftTree.root(ids[-1]) if self.current is None else self.current.propose(request, ids, budget, forced)
 
     def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
         if self.current is not None:
@@ -113,6 +116,10 @@ class Switch:
     def learn(self, ids: Sequence[int], top: Likeliest) -> None:
         for speculator in self.all:
             speculator.learn(ids, top)
+
+    def follow(self, ids: Sequence[int]) -> None:
+        for speculator in self.all:
+            speculator.follow(ids)
 
     def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
         raise EngineError("a measurement gives its drafters their repository itself")

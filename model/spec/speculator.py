@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,13 @@ from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.calibration import Calibration
 from holefill.model.spec.cost import OUTLIER, CostCurve, LiveCost
 from holefill.model.spec.drafters import DEFAULT, DRAFTERS
+from holefill.model.spec.drafters.draft_model import DraftModelDrafter
 from holefill.model.spec.drafters.drafter import DraftContext, Drafter, Scope, TopTokens
 from holefill.model.spec.drafters.recycling import UNKNOWN
 from holefill.model.spec.prompt import read_prompt
 from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.top import Likeliest
-from holefill.model.spec.tree import DraftTree
+from holefill.model.spec.tree import DraftTree, Forced
 from holefill.model.spec.verify import Verdict
 
 MAX_DEPTH = 10
@@ -56,13 +58,18 @@ class TreeSpeculator:
         fim_ids: tuple[int, int, int] | None = None,
         fixed_nodes: int | None = None,
         repositories: RepositoryStore | None = None,
+        draft_model: DraftModelDrafter | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``fixed_nodes`` switches the cost rule off: the baseline it is measured against. ``clock``: seconds."""
+        """``fixed_nodes`` switches the cost rule off: the baseline it is measured against. ``clock``: seconds.
+
+        ``draft_model`` is asked last, since every guess of it costs a forward.
+        """
         unknown = sorted(set(drafters) - set(DRAFTERS))
         if unknown:
             raise ValueError(f"unknown drafters {unknown}: choose among {sorted(DRAFTERS)}")
         self._drafters: Mapping[str, Drafter] = {name: DRAFTERS[name](vocabulary) for name in drafters}
+        self._draft_model = draft_model
         self._cost, self._clock = LiveCost(cost), clock
         self._encode = encode
         self._fim_ids = fim_ids
@@ -83,26 +90,40 @@ class TreeSpeculator:
         self._fused = build.FusedNode(0, {}, [], self.calibration)
         self.tally = Tally()
 
-    def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
+    def propose(
+        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+    ) -> DraftTree:
         """At most ``budget`` nodes below the root ``ids[-1]``."""
         self._asked = self._clock()
         self._first = request is not self._request or len(ids) != self._known
         if self._first:
             self._begin(request, ids)
-        self._context.root = ids[-1]
-        trees = [DraftTree.root(ids[-1])]
+        self._context.root, self._context.ids, self._context.forced = ids[-1], ids, forced
         fewest, most = CANDIDATES
         offered = most if self._proposed is None else min(max(2 * len(self._proposed), fewest), most)
-        for drafter in self._drafters.values():
-            trees += drafter.propose(self._context, offered, min(MAX_DEPTH, budget))
-        self._fused = build.fuse(trees, self.calibration)
+        fixed = self._fixed_nodes is not None
+        token_ms = math.inf if fixed else min(self._spent_ms / self._got, self._cost(1))
+        self._fused = self._fuse(offered, min(MAX_DEPTH, budget), token_ms)
         if self._fixed_nodes is not None:
             self._proposed = build.select(self._fused, CostCurve.flat(), min(budget, self._fixed_nodes))
         else:
-            token_ms = min(self._spent_ms / self._got, self._cost(1))
             self._proposed = build.select(self._fused, self._cost, budget, token_ms)
         self._proposed_at = self._clock()
         return self._proposed
+
+    def _fuse(self, offered: int, depth: int, token_ms: float) -> build.FusedNode:
+        """What all drafters offer; the one whose guesses cost forwards is told what the others cover."""
+        context = self._context
+        trees = [DraftTree.root(context.root)]
+        for drafter in self._drafters.values():
+            trees += drafter.propose(context, offered, depth)
+        fused = build.fuse(trees, self.calibration)
+        if self._draft_model is None:
+            return fused
+        context.covered = sum(child.p for child in fused.following())
+        context.token_ms, context.node_ms = token_ms, self._cost.cheapest(1)
+        more = self._draft_model.propose(context, offered, depth)
+        return build.fuse([*trees, *more], self.calibration) if more else fused
 
     def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
         """Learn from every node the target has judged; ``top`` is of its logits, unmasked.
@@ -135,6 +156,11 @@ class TreeSpeculator:
         for drafter in self._drafters.values():
             drafter.learn_top(expected)
 
+    def follow(self, ids: Sequence[int]) -> None:
+        """In idle time, after ``learn``: all that the target has read of a prompt."""
+        if self._draft_model is not None:
+            self._draft_model.follow(ids)
+
     def index_repository(self, documents: Sequence[Sequence[int]], repository: str = "") -> None:
         """Token ids of the repository's files, for the automaton drafter. They shape drafts, never answers."""
         self.repositories.index(repository, documents)
@@ -147,6 +173,8 @@ class TreeSpeculator:
         self.repositories.clear()
         for drafter in self._drafters.values():
             drafter.reset(scope)
+        if self._draft_model is not None:
+            self._draft_model.reset(scope)
         self._buffers.clear()
         self._texts.clear()
         self._request = None

@@ -77,6 +77,14 @@ def ancestor_mask(tree: DraftTree) -> torch.Tensor:
     return mask
 
 
+class Forced(NamedTuple):
+    """A token of an answer that a guide leaves no other way."""
+
+    token: int
+    only: bool
+    """It alone may stand there; else only the text is certain, and this is how it is usually spelled."""
+
+
 class Successor(NamedTuple, Generic[State]):
     """One possible next token of a drafter's state."""
 

@@ -18,7 +18,7 @@ from holefill.model.engine import Engine, EngineOptions
 from holefill.model.errors import EngineError
 from holefill.model.request import Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec
 from holefill.model.spec.top import Likeliest
-from holefill.model.spec.tree import DraftTree, TreeBuilder
+from holefill.model.spec.tree import DraftTree, Forced, TreeBuilder
 from holefill.model.spec.verify import Verdict
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
@@ -228,7 +228,9 @@ class Guesses:
         self._pattern = itertools.cycle(pattern)
         self.accepted = 0
 
-    def propose(self, request: GenerateRequest, ids: Sequence[int], budget: int) -> DraftTree:
+    def propose(
+        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+    ) -> DraftTree:
         builder = TreeBuilder(ids[-1])
         parent, at = 0, len(ids) - self._start
         while len(builder) <= budget - 2:

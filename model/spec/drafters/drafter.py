@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.suffix_array import SuffixArray
-from holefill.model.spec.tree import DraftTree
+from holefill.model.spec.tree import DraftTree, Forced
 
 FLOOR = 0.02
 """Path products below this are not proposed: on a CPU a node pays from about 0.1."""
@@ -38,6 +39,16 @@ class DraftContext:
     buffer: BufferIndex
     repository: tuple[SuffixArray, ...] = ()
     """Text of the request's repository, recently changed files first."""
+    ids: Sequence[int] = ()
+    """The model's own sequence, in the order of the prompt and with its markers; the root is its last."""
+    forced: tuple[Forced, ...] = ()
+    """How the answer must go on, by the request's guide."""
+    covered: float = 0.0
+    """Probability that the target's next word is among what the drafters asked before have proposed."""
+    token_ms: float = math.inf
+    """What a token costs in the long run, hence what a right guess saves; infinite: cost is no matter."""
+    node_ms: float = 0.0
+    """What verifying one more guess costs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.request import FinishReason, GenerateRequest, Sampling
 from holefill.model.spec.cost import CostCurve
-from holefill.model.spec.drafters import DRAFTERS
+from holefill.model.spec.drafters import SEARCHING
 from holefill.model.spec.drafters.drafter import Scope
 from holefill.model.spec.measure import PLAIN, Prompt, arms, measure_speculation
 from holefill.model.spec.speculator import TreeSpeculator
@@ -56,7 +56,7 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def speculator(names: Sequence[str] = tuple(DRAFTERS), cost: CostCurve = CHEAP) -> TreeSpeculator:
+def speculator(names: Sequence[str] = SEARCHING, cost: CostCurve = CHEAP) -> TreeSpeculator:
     ticks = itertools.count()  # every forward takes as long as any other
     drafting = TreeSpeculator(
         260,
@@ -102,7 +102,7 @@ def test_greedy_with_any_drafters_is_plain_greedy(tiny: Transformer, byte_tokeni
     requests += requests[:40]
     plain = Engine(tiny, byte_tokenizer, options)
     expected = [answer(plain, request) for request in requests]
-    for names in [tuple(DRAFTERS), *((name,) for name in DRAFTERS)]:
+    for names in [SEARCHING, *((name,) for name in SEARCHING)]:
         drafting = speculator(names)
         engine = Engine(tiny, byte_tokenizer, options, drafting)
         assert [answer(engine, request) for request in requests] == expected, names

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import tree_sitter
@@ -97,7 +98,7 @@ def prepare(holes: TypedHoles, cursor: Cursor, deadline: Deadline) -> None:
     if cursor.language in LANGUAGES and 0 <= cursor.offset <= len(cursor.text):
         at = hole_at(cursor, repaired=holes.index.documents.repaired(cursor))
         if at is not None:
-            slim = holes.facts(at).skeleton
+            slim = holes.facts(at).pruned
             holes.layer(cursor.language).report(slim.hole, slim.hole.text, deadline)
 
 
@@ -114,7 +115,7 @@ def check(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> C
         problem = Problem(Kind.SYNTAX, "it cannot be parsed", "", start, CharOffset(start + len(fill)))
         return Checked((problem,), False, (time.perf_counter() - began) * 1000)
     facts = holes.facts(at)
-    slim = facts.skeleton
+    slim = facts.pruned
     place = (int(cursor.offset), cursor.offset + len(fill))
     told = holes.layer(cursor.language).report(slim.hole, slim.filled(filled.text), deadline, place)
     if told.value is None:
@@ -142,11 +143,8 @@ class _Filled:
         """With the closers that it still lacks, chosen as for the hole itself."""
         plain = cursor.prefix + fill + cursor.suffix
         end = cursor.offset + len(fill)
-        tails = ["", at.repair.inserted, *variants(cursor.language, plain, end)]
-        if fill.rstrip().endswith(":"):
-            tails.append(" pass")
         found: _Filled | None = None
-        for tail in dict.fromkeys(tails):
+        for tail in _tails(cursor.language, plain, end, at.repair.inserted):
             text = plain[:end] + tail + plain[end:]
             parsed = parse(cursor.language, text, at.repair.parsed if found is None else found.parsed)
             start = len(encode(cursor.prefix))
@@ -176,6 +174,20 @@ class _Filled:
 
     def bytes(self, offset: int) -> int:
         return len(encode(self.text[:offset]))
+
+
+def _tails(language: str, plain: str, end: int, inserted: str) -> Iterator[str]:
+    """What may be missing behind a fill that ends there, each once, likeliest first; found only as it is asked for."""
+    yield ""
+    tried = {"", inserted}
+    if inserted:
+        yield inserted
+    for tail in variants(language, plain, end):
+        if tail not in tried:
+            tried.add(tail)
+            yield tail
+    if plain[:end].rstrip().endswith(":") and " pass" not in tried:
+        yield " pass"
 
 
 def _from_floor(filled: _Filled, found: Found) -> Problem:

@@ -7,6 +7,7 @@ from functools import cached_property
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.types.fill_floor import names_outside
 from holefill.context.types.holes import HoleAt
+from holefill.context.types.pruning import Pruned, pruned
 from holefill.context.types.scope import Scope
 from holefill.context.types.skeleton import Skeleton, skeleton
 
@@ -26,6 +27,10 @@ class HoleFacts:
     @cached_property
     def skeleton(self) -> Skeleton:
         return skeleton(self.at)
+
+    @cached_property
+    def pruned(self) -> Pruned:
+        return pruned(self.skeleton, self.at)
 
     @cached_property
     def names(self) -> frozenset[str]:

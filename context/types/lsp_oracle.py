@@ -133,7 +133,7 @@ class LspOracle:
                 self._baseline_of(session, hole, deadline)
                 return Answer((), Source.ORACLE)
             after = self._errors(session, hole, Probe(filled, hole.name_start), deadline)
-            known = None if fill is None else replies.new_inside(after, filled, fill)
+            known = None if fill is None else replies.new_inside(after, filled, fill, hole.name_start)
             if known is not None:
                 return Answer(known, Source.ORACLE)
             before = self._baseline_of(session, hole, deadline)

@@ -19,6 +19,7 @@ _UNKNOWN_PART = re.compile(r"\bUnknown\b|\b_HoleT\b|\b@Todo\b|\bDivergent\b")
 _UNKNOWN_WHOLE = frozenset({"Any", "object", "Never", "any", "unknown", "never", "{}", "T", "NoReturn", "error", "..."})
 _KINDS = {2: "method", 3: "function", 5: "field", 6: "variable", 7: "class", 9: "module", 10: "property", 20: "field"}
 _ERROR = 1
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 def is_unknown(text: str) -> bool:
@@ -85,7 +86,7 @@ def locations(reply: Json, uri: str, probe: Probe) -> tuple[Location, ...]:
 
 def diagnostics(reply: Json, text: str) -> tuple[Diagnostic, ...]:
     """Errors only: warnings and hints of a checker are its own taste."""
-    return tuple(found for severity, found in _diagnostics(reply, text) if severity == _ERROR)
+    return tuple(found for _, found in _diagnostics(reply, text, errors=True))
 
 
 def revealed(reply: Json, text: str, pattern: re.Pattern[str]) -> str:
@@ -105,23 +106,33 @@ def new_only(filled: tuple[Diagnostic, ...], baseline: tuple[Diagnostic, ...], a
     return tuple(sorted(new, key=lambda one: abs(one.start - at)))
 
 
-def new_inside(filled: tuple[Diagnostic, ...], text: str, fill: tuple[int, int]) -> tuple[Diagnostic, ...] | None:
+def new_inside(
+    filled: tuple[Diagnostic, ...], text: str, fill: tuple[int, int], name_start: int | None = None
+) -> tuple[Diagnostic, ...] | None:
     """``new_only`` without a baseline: what stands inside of the fill alone is new, unless it also stands elsewhere.
 
-    None where something stands on the fill's lines around it: that may have been there before.
+    So is what names the word that the fill ends, of which ``name_start`` is where the typed part begins. None where
+    something else stands on the fill's lines around it: that may have been there before.
     """
     line = text.rfind("\n", 0, fill[0]) + 1
+    first = fill[0] if name_start is None else min(fill[0], name_start)
+    word = _WORD.match(text, first)
+    named = () if word is None or word.end() <= fill[0] else tuple(f"{one}{word[0]}{one}" for one in "`'")
     near = [one for one in filled if one.start < fill[1] and one.end > line]
-    if any(one.start < fill[0] or one.end > fill[1] for one in near):
-        return None
+    for one in near:
+        told = one.start < fill[1] and one.end > fill[0] and any(quoted in one.message for quoted in named)
+        if not told and (one.start < first or one.end > fill[1]):
+            return None
     elsewhere = {(one.code, one.message) for one in filled if one not in near}
     return tuple(one for one in near if (one.code, one.message) not in elsewhere)
 
 
-def _diagnostics(reply: Json, text: str) -> Iterator[tuple[int, Diagnostic]]:
+def _diagnostics(reply: Json, text: str, errors: bool = False) -> Iterator[tuple[int, Diagnostic]]:
     items = _get(reply, "items")
     lines = LineIndex(text)
     for item in items if isinstance(items, list) else ():
+        if errors and _get(item, "severity") not in (_ERROR, None):
+            continue
         spanned = _get(item, "range")
         start, end = lines.offset_of(_get(spanned, "start")), lines.offset_of(_get(spanned, "end"))
         message, code, severity = _get(item, "message"), _get(item, "code"), _get(item, "severity")

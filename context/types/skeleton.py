@@ -77,11 +77,16 @@ def _ranges(parsed: Parsed, hole: Hole) -> Iterator[tuple[int, int]]:
         start, end = body.start, body.end
         if start < last or (end >= before and start <= after) or end - start < _MIN_BODY:
             continue
-        if end < before and _NOTHING.fullmatch(source, end, before):
-            continue  # what is written there may go on with it: the hole is at its end, perhaps less indented
+        if end < before and goes_on(source, end, before):
+            continue
         if not body.value and not _stays(source[start:end]):
             yield to_chars(start), to_chars(end)
             last = end
+
+
+def goes_on(source: bytes, end: int, before: int) -> bool:
+    """What is written there may go on with what ended: the hole is at its end, perhaps less indented."""
+    return _NOTHING.fullmatch(source, end, before) is not None
 
 
 def _bodies(parsed: Parsed, within: tuple[int, int] | None) -> list[Piece[bool]]:

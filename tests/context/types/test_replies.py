@@ -30,3 +30,20 @@ def error(message: str, start: int, end: int) -> Diagnostic:
 def test_what_stands_in_the_fill_alone_needs_no_baseline(errors: list[Diagnostic], told: list[str] | None) -> None:
     found = new_inside(tuple(errors), TEXT, FILL)
     assert (None if found is None else [one.message for one in found]) == told
+
+
+@pytest.mark.parametrize(
+    ("start", "message", "told"),
+    [
+        ("half", "Name `halflost` used when not defined", True),  # what is typed of it and what is filled in
+        ("box", "Type `Box` has no attribute `halflost`", True),
+        ("box", "Type `Box` has no attribute `half`", False),
+        ("take", "No argument for `y`", False),
+    ],
+)
+def test_what_names_the_word_that_the_fill_ends_needs_no_baseline(start: str, message: str, told: bool) -> None:
+    text = "b = take(box.halflost)\n"
+    fill, name = (text.index("lost"), text.index(")")), text.index("half")
+    found = new_inside((error(message, text.index(start), fill[1]),), text, fill, name)
+    assert (found is not None) == told
+    assert new_inside((error(message, text.index(start), fill[1]),), text, fill) is None

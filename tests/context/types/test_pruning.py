@@ -1,0 +1,58 @@
+"""What nothing names is not checked; what the hole or the fill names, directly or not, is; nothing moves."""
+
+from __future__ import annotations
+
+from holefill.context.items import Cursor
+from holefill.context.types.holes import hole_at
+from holefill.context.types.pruning import pruned
+from holefill.context.types.skeleton import skeleton
+
+FILLER = "".join(
+    f"class Kind{n}(Base):\n    def run(self) -> str:\n        return str({n})\n\n\ndef make_{n}() -> Kind{n}:\n"
+    f"    return Kind{n}()\n\n\n"
+    for n in range(250)
+)
+HOLE = "LIMIT = make_7\n\n\ndef here():\n    é = ▮\n    return é\n"
+TEXT = f"import os\n\n\nclass Base:\n    size: int = 0\n\n\n{FILLER}{HOLE}"
+
+
+def of(marked: str, language: str = "python"):
+    cursor = Cursor("/w/long.py", marked.replace("▮", ""), marked.index("▮"), language, "/w")
+    at = hole_at(cursor)
+    return cursor, pruned(skeleton(at), at)
+
+
+def test_only_what_is_named_stays_and_nothing_moves():
+    _, slim = of(TEXT)
+    text = slim.hole.text
+    assert len(text) == len(slim.skeleton.whole)
+    assert [at for at, char in enumerate(text) if char == "\n"] == [
+        at for at, char in enumerate(slim.skeleton.whole) if char == "\n"
+    ]
+    stays = ("import os", "class Base:", "class Kind7(Base):", "def make_7() -> Kind7:", "LIMIT = make_7", "é = _hole_")
+    assert all(one in text for one in stays)
+    assert "Kind8" not in text
+    assert "make_70" not in text
+    assert "return str(" not in text
+
+
+def test_what_the_fill_names_comes_back_with_what_that_names():
+    cursor, slim = of(TEXT)
+    filled = slim.filled(cursor.prefix + "make_9()" + cursor.suffix)
+    assert "def make_9() -> Kind9:" in filled
+    assert "class Kind9(Base):" in filled
+    assert "Kind8" not in filled
+    assert len(filled) == len(cursor.text) + len("make_9()")
+
+
+def test_a_function_that_the_hole_may_go_on_with_stays():
+    marked = f"class Base: ...\n\n\n{FILLER}    ▮\n\n\n{FILLER.replace('Kind', 'Late').replace('make', 'late')}"
+    _, slim = of(marked)
+    assert "def make_249() -> Kind249:" in slim.hole.text
+    assert "def make_248" not in slim.hole.text
+
+
+def test_other_languages_and_short_buffers_stay_as_their_skeletons():
+    for marked, language in (("def f(): ...\nx = ▮\n", "python"), ("function f() {}\n" * 3000 + "▮", "typescript")):
+        _, slim = of(marked, language)
+        assert slim.hole == slim.skeleton.hole

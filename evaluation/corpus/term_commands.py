@@ -15,9 +15,6 @@ from holefill.model.errors import ModelError
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 
-LONGEST = 640
-"""Tokens of a hole to judge by."""
-
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -64,8 +61,7 @@ def terms(
         base = ModelStore.default().resolve(model)
         tokenizer, device = Tokenizer.load(base), torch.device("cpu")
         examples = encode_all(read_texts(folder / TRAINING), tokenizer, max_tokens)
-        judged = sorted(encode_all(read_texts(folder / HELD_OUT), tokenizer, LONGEST), key=lambda one: len(one.ids))
-        judged = judged[:held_out]  # the shortest: they cost least
+        judged = encode_all(read_texts(folder / HELD_OUT), tokenizer, max_tokens)[:held_out]
         weights = load_dense(open_checkpoint(base), faster_dtype(device), device)
         recipe = Recipe(steps, batch, rate, shape=LoraShape(rank, 2.0 * rank))
         wanted = arms or ablation.ARMS

@@ -131,6 +131,7 @@ def measure_speed(
 @click.option(
     "--peer-drafts", is_flag=True, help="With --data: llama.cpp answers too, plain and with its own prompt lookup."
 )
+@click.option("--draft-model", help="With --data: this smaller model drafts too, alone and beside the automaton.")
 @click.option("--with-adapter", is_flag=True, help="The model with the adapter that comes with it.")
 @click.option("--llama/--no-llama", default=True, show_default=True, help="Beside llama.cpp, where it is installed.")
 @click.option("--gpu", is_flag=True, help="A GPU's figures instead: bandwidth, trees, shared prefixes, transformers.")
@@ -144,6 +145,7 @@ def bench(
     speed: bool,
     data: Path | None,
     peer_drafts: bool,
+    draft_model: str | None,
     with_adapter: bool,
     llama: bool,
     gpu: bool,
@@ -162,6 +164,8 @@ def bench(
         path = ModelStore.default().resolve(model)
         adapter = shipped_adapter(model) if with_adapter else None
         ours, load = _loaded(path, cast(WeightFormat, "packed" if weights == "auto" else weights), adapter)
+        if draft_model is not None:
+            ours.draft_with(ModelStore.default().resolve(draft_model))
     except (ModelError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     ids = code_ids(ours.tokenizer, ROWS_AT + max(ROWS))

@@ -8,13 +8,18 @@ from typing import Any, Protocol
 
 import torch
 
+from holefill.model.adapter_file import base_hash
 from holefill.model.engine import Engine, EngineOptions, Speculator
 from holefill.model.kv.cache import KVCache
 from holefill.model.loading import load_tokenizer
+from holefill.model.spec.acceptance import AcceptanceHead, shipped_head
 from holefill.model.spec.cost import CostCurve, forward_cost
-from holefill.model.spec.measure import Arm
+from holefill.model.spec.drafters.draft_model import DraftModelDrafter
+from holefill.model.spec.measure import Arm, Draft
+from holefill.model.spec.pairing import drafter_of, same_vocabulary, step_ms
 from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.speculator import TreeSpeculator
+from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer, WeightFormat
 
 _CHUNK = EngineOptions().prefill_chunk
@@ -38,6 +43,20 @@ class Ours:
         self._name = path.stem
         self._cache: KVCache = self.transformer.new_cache(2048)
         self._cost: CostCurve | None = None
+        self.draft: Transformer | None = None
+        self.draft_ms = 0.0
+        self._head: AcceptanceHead | None = None
+        self._path = path
+
+    def draft_with(self, draft: Path, head: AcceptanceHead | None = None) -> None:
+        """A smaller model drafts where an arm says so. ``head``: in place of the one shipped for the pair.
+
+        Raises PairingError for another vocabulary.
+        """
+        same_vocabulary(self.tokenizer, Tokenizer.load(draft), draft.name)
+        self.draft = Transformer.load(draft)
+        self.draft_ms = step_ms(self.draft)
+        self._head = head or shipped_head(base_hash(self._path), base_hash(draft))
 
     def rewind(self, length: int) -> None:
         self._cache.truncate(length)
@@ -46,7 +65,8 @@ class Ours:
         tensor = torch.tensor(ids)
         for start in range(0, len(ids), _CHUNK):
             part = tensor[start : start + _CHUNK]
-            rows = slice(0, len(part)) if all_logits else slice(len(part) - 1, len(part))
+            last = start + _CHUNK >= len(ids)  # as in the engine, a prompt's other chunks have no logits
+            rows = slice(0 if all_logits else len(part) - last, len(part))
             self.transformer.forward(part, self._cache, logit_rows=rows)
         if self.transformer.device.type == "cuda":
             torch.cuda.synchronize()
@@ -74,7 +94,14 @@ class Ours:
             fim_ids=self.tokenizer.fim_ids(),
             fixed_nodes=arm.fixed_nodes,
             repositories=repositories,
+            draft_model=None if arm.draft is None else self._drafter(arm.draft),
         )
+
+    def _drafter(self, how: Draft) -> DraftModelDrafter:
+        if self.draft is None:
+            raise ValueError("this arm needs a draft model: give one")
+        head, size = self._head if how.head else None, self.transformer.config.vocab_size
+        return drafter_of(self.draft, self.draft_ms, self.tokenizer.stop_ids, size, head, how.threshold)
 
 
 class LlamaCpp:

@@ -13,7 +13,16 @@ from holefill.evaluation.latency import Key, latency_json, replay_keys
 from holefill.evaluation.runner import System, cpu_name
 from holefill.evaluation.suites.loaders import LOADERS
 from holefill.model.request import GenerateRequest
-from holefill.model.spec.measure import OURS, PLAIN, Arm, Prompt, SpeculationReport, arms, measure_speculation
+from holefill.model.spec.measure import (
+    OURS,
+    PLAIN,
+    Arm,
+    Prompt,
+    SpeculationReport,
+    arms,
+    draft_arms,
+    measure_speculation,
+)
 from holefill.model.spec.repository import RepositoryStore
 from holefill.model.spec.speculator import TreeSpeculator
 
@@ -38,12 +47,14 @@ def measure_on_source(ours: Ours, prompts: int) -> dict[str, object]:
 def measure_on_replay(
     ours: Ours, data: Path, prompts: int, peer: Path | None = None, seed: int = 0
 ) -> dict[str, object]:
-    """On ``prompts`` recorded edits; other drafters, and trees of fixed size, in the same run.
+    """On ``prompts`` recorded edits; other drafters, and trees of fixed size, in the same run; with a draft model, its
+    arms instead.
 
     ``peer``: a GGUF file for llama.cpp to answer the same prompts with. Raises ImportError where it is not installed.
     """
     asked = list(_replay_prompts(ours, data, prompts, seed))
-    report, accepted = _measure(ours, iter(asked), arms())
+    wanted = arms() if ours.draft is None else {OURS: Arm()} | draft_arms()
+    report, accepted = _measure(ours, iter(asked), wanted)
     table = {
         name: {
             "speedup": round(report.speedup(name), 3),
@@ -57,6 +68,8 @@ def measure_on_replay(
         if name != PLAIN
     }
     found = _summary(report, accepted) | {"cross_file": report.cross_file, "seed": seed, "arms": table}
+    if ours.draft is not None:
+        found["draft_step_ratio"] = round(ours.draft_ms / ours.cost()(1), 3)
     if peer is not None:
         requests = [prompt.request for prompt in asked]
         found["peers"] = measure_llama_cpp(peer, ours.threads, requests, ours.tokenizer.stop_ids)

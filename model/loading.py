@@ -12,6 +12,7 @@ from holefill.model.engine import Engine, EngineOptions, Speculator
 from holefill.model.errors import NoFimTokensError
 from holefill.model.kv.cache import KVCache
 from holefill.model.spec.cost import forward_cost
+from holefill.model.spec.pairing import AUTO, draft_model_for
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
@@ -34,6 +35,7 @@ def load_engine(
     wait_for_masks: bool = False,
     adapter: Path | None = None,
     kernels: Name = "auto",
+    draft_model: str | None = AUTO,
 ) -> Engine[KVCache]:
     """Drafts with ``spec.drafters.DEFAULT`` unless ``speculation`` is off or a ``speculator`` is given.
 
@@ -44,8 +46,11 @@ def load_engine(
 
     ``kernels``: a set of ``kernels.dispatch`` for every op that has it, never silently another.
 
-    Raises ``UnknownModelError``, ``CheckpointError``, ``AdapterError``, ``NoFimTokensError``, or ``EngineError`` where
-    the kernels asked for cannot run.
+    ``draft_model``: a smaller model of the same vocabulary, by name or path; ``auto``: one that is on this disk
+    and pays on this device, and the log says why none; None: none.
+
+    Raises ``UnknownModelError``, ``CheckpointError``, ``AdapterError``, ``NoFimTokensError``, ``PairingError`` for
+    a draft model of another vocabulary, or ``EngineError`` where the kernels asked for cannot run.
     """
     path = ModelStore.default().resolve(str(model))
     tokenizer = load_tokenizer(path)
@@ -62,9 +67,20 @@ def load_engine(
     if transformer.device.type == "cuda":
         options = replace(options, prefill_chunk=max(options.prefill_chunk, CUDA_CHUNK))
     if speculation and speculator is None:
+        cost = forward_cost(transformer)
+        small = draft_model_for(
+            draft_model,
+            path,
+            tokenizer,
+            cost(1),
+            device=device,
+            kernels=kernels,
+            vocabulary=transformer.config.vocab_size,
+        )
         speculator = TreeSpeculator(
             transformer.config.vocab_size,
-            cost=forward_cost(transformer),
+            cost=cost,
+            draft_model=small,
             encode=tokenizer.encode,
             fim_ids=tokenizer.fim_ids(),
         )

@@ -43,6 +43,12 @@ WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key 
     show_default=True,
     help="What computes: a set that cannot run here is an error, never another one.",
 )
+@click.option(
+    "--draft-model",
+    default="auto",
+    show_default=True,
+    help="Smaller model that guesses ahead: a name or path, off, or auto: one that is here, where it pays.",
+)
 @click.option("--slots", type=click.IntRange(1, 64), default=4, show_default=True, help="Prompts whose work is kept.")
 @click.option("--max-context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens per request.")
 def engine(
@@ -55,6 +61,7 @@ def engine(
     no_adapter: bool,
     device: str,
     kernels: KernelName,
+    draft_model: str,
     slots: int,
     max_context: int,
 ) -> None:
@@ -64,12 +71,13 @@ def engine(
     Nothing of a prompt or an answer is logged.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("holefill.kernels.dispatch").setLevel(logging.INFO)  # one line: what computes, and why
+    for one_line in ("holefill.kernels.dispatch", "holefill.model.spec.pairing"):  # what computes, who drafts, and why
+        logging.getLogger(one_line).setLevel(logging.INFO)
     try:
         address = _address(listen, token_file)
         adapter = served_adapter(model, adapter, no_adapter)
         socket_path = socket_path or (None if listen else _default_socket(model, adapter))
-        _run(model, socket_path, address, idle_minutes, adapter, device, kernels, slots, max_context)
+        _run(model, socket_path, address, idle_minutes, adapter, device, kernels, draft_model, slots, max_context)
     except ModelError as error:
         raise click.ClickException(str(error)) from error
 
@@ -107,6 +115,7 @@ def _run(
     adapter: Path | None,
     device: str,
     kernels: KernelName,
+    draft_model: str,
     slots: int,
     max_context: int,
 ) -> None:
@@ -125,7 +134,15 @@ def _run(
         from holefill.model.loading import load_engine
 
         options = EngineOptions(name=state.model_name, slots=slots, max_context=max_context)
-        loaded = load_engine(model, device=device, options=options, adapter=adapter, kernels=kernels, progress=report)
+        loaded = load_engine(
+            model,
+            device=device,
+            options=options,
+            adapter=adapter,
+            kernels=kernels,
+            draft_model=draft_model,
+            progress=report,
+        )
         state.ready(loaded, loaded.tokenizer, loaded.check, loaded)
         click.echo(f"ready: {state.model_name}", err=True)
         loaded.warm(range(WARM_TOKENS))

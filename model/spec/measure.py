@@ -20,6 +20,7 @@ from holefill.model.spec.verify import Verdict
 
 OURS, PLAIN = "ours", "plain"
 FIXED = (2, 4, 6, 8, 12)
+THRESHOLDS = (0.3, 0.7)
 WIDE = 16
 """Nodes of the arms that tell what drafters find, whatever a node costs here."""
 
@@ -39,10 +40,29 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """How a draft model decides how far to guess."""
+
+    head: bool = True
+    """By the acceptance head; else by its own probabilities."""
+    threshold: float | None = None
+    """The paper's, in place of measured costs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Arm:
     drafters: tuple[str, ...] = SEARCHING[:1]
-    """``draft_model`` among them: a draft model too."""
     fixed_nodes: int | None = None
+    draft: Draft | None = None
+    """A draft model beside the drafters."""
+
+
+def draft_arms() -> dict[str, Arm]:
+    """A draft model alone and beside the automaton, by costs and by fixed thresholds (the paper's two)."""
+    found = {"draft_model": Arm((), draft=Draft()), "draft_model own p": Arm((), draft=Draft(head=False))}
+    found |= {f"draft_model h={h}": Arm((), draft=Draft(threshold=h)) for h in THRESHOLDS}
+    found["automaton+draft_model"] = Arm(draft=Draft())
+    return found | {f"automaton+draft_model h={h}": Arm(draft=Draft(threshold=h)) for h in THRESHOLDS}
 
 
 def arms(fixed: Sequence[int] = FIXED) -> dict[str, Arm]:

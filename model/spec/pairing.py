@@ -15,7 +15,7 @@ from holefill.kernels.dispatch import Name
 from holefill.model.adapter_file import base_hash
 from holefill.model.errors import ModelError
 from holefill.model.known import known_models
-from holefill.model.spec.acceptance import shipped_head
+from holefill.model.spec.acceptance import AcceptanceHead, shipped_head
 from holefill.model.spec.drafters.draft_model import CHUNK, DraftForward, DraftModelDrafter
 from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
@@ -96,7 +96,7 @@ def pays(draft_ms: float, target_ms: float) -> bool:
     return draft_ms <= MAX_RATIO * target_ms
 
 
-def draft_model(
+def draft_model_for(
     name: str | None,
     target: Path,
     tokenizer: Tokenizer,
@@ -131,12 +131,26 @@ def draft_model(
         log.info("no draft model: a step of %s takes %.2f of the target's time", asked, taken / target_ms)
         return None
     log.info("%s drafts: a step takes %.2f of the target's time", asked, taken / target_ms)
+    head = shipped_head(base_hash(target), base_hash(path))
+    return drafter_of(model, taken, tokenizer.stop_ids, vocabulary, head)
+
+
+def drafter_of(
+    model: Transformer,
+    taken: float,
+    stop_ids: frozenset[int],
+    vocabulary: int,
+    head: AcceptanceHead | None,
+    threshold: float | None = None,
+) -> DraftModelDrafter:
+    """``taken``: milliseconds of a step; ``vocabulary``: ids of the target."""
     return DraftModelDrafter(
         model,
         step_ms=taken,
         max_context=model.config.max_context,
         vocabulary=min(vocabulary, model.config.vocab_size),
-        head=shipped_head(base_hash(target), base_hash(path)),
-        stop_ids=tokenizer.stop_ids,
+        head=head,
+        stop_ids=stop_ids,
         catch_up=CATCH_UP_GPU if model.device.type == "cuda" else 2 * CHUNK,
+        threshold=threshold,
     )

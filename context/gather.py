@@ -21,8 +21,10 @@ _FACTS_TOKENS = 512
 """Asked of the providers where the prompt has no room."""
 _REST_S = 0.3
 """A pause in typing this long is when what has no hurry is found out."""
-_PACKING_MS = 4.0
-"""What packing takes, with room."""
+_PACKING_MS, _MOST_PACKING_MS = 4.0, 12.0
+"""What packing takes at least, with room, and what is set aside for it at most."""
+_SLOWER, _FASTER = 0.5, 0.05
+"""How quickly what is set aside follows a packing that took longer, and one that did not."""
 _LATE_MS = 1000.0
 """How long a provider may go on after the deadline for the sake of the next keystroke."""
 
@@ -68,6 +70,7 @@ class Gatherer:
         self._running: dict[str, Future[_Answer]] = {}
         self._answers: dict[str, _Answer] = {}
         self._packs: OrderedDict[str, Pack] = OrderedDict()
+        self._packing_ms = _PACKING_MS
 
     def __call__(self, cursor: Cursor, budget_tokens: int, deadline: Deadline) -> Pack:
         """The pack for this cursor, by the deadline: packing has its time before it.
@@ -81,7 +84,8 @@ class Gatherer:
             return Pack(facts=_harmless(item for answer in known if answer is not None for item in answer.items))
         started = {provider.name: self._start(provider, cursor, budget_tokens) for provider in self._providers}
         fresh = {name: future for name, future in started.items() if future is not None}
-        wait(fresh.values(), timeout=max(0.0, deadline.remaining_ms() - _PACKING_MS) / 1000)
+        wait(fresh.values(), timeout=max(0.0, deadline.remaining_ms() - self._packing_ms) / 1000)
+        began = time.perf_counter()
         answers = [self._answer(name, cursor, fresh.get(name)) for name in started]
         facts = tuple(item for answer in answers if answer is not None for item in answer.items)
         items = [item for item in facts if self._admits is None or self._admits(item)]
@@ -93,7 +97,14 @@ class Gatherer:
             self._packs.move_to_end(cursor.path)
             if len(self._packs) > _REMEMBERED_FILES:
                 self._packs.popitem(last=False)
+        self._took((time.perf_counter() - began) * 1000)
         return replace(packed, provider_ms=self._times(fresh), facts=_harmless(facts))
+
+    def _took(self, packing_ms: float) -> None:
+        """The next packing has the time that this one shows to be needed, on this machine under this load."""
+        off = 1.5 * packing_ms - self._packing_ms
+        moved = self._packing_ms + off * (_SLOWER if off > 0 else _FASTER)
+        self._packing_ms = min(_MOST_PACKING_MS, max(_PACKING_MS, moved))
 
     def close(self) -> None:
         with self._lock:

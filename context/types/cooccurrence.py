@@ -7,6 +7,8 @@ together with the checker 98 % and 83 %.
 from __future__ import annotations
 
 import re
+import threading
+import time
 from bisect import bisect_left
 from collections import Counter
 
@@ -17,15 +19,22 @@ from holefill.context.types.ranking import Observed
 _ACCESS = re.compile(r"(?=(?<![\w$])([A-Za-z_$][\w$]*)(?:\(\))?\??\.([A-Za-z_$][\w$]*))")
 """Receiver and attribute; a lookahead, so that the middle of `a.b.c` counts as both."""
 _MAX_FILES = 60
+_SHARE = 16
+"""Of the time there is, one part in so many goes into files not read before; the others are read in the background."""
+_REST_S = 0.001
+Accesses = dict[str, list[str]]
+"""Receiver → attributes, as often as they stand there."""
 
 
 class Cooccurrence:
-    """Attribute counts per receiver name and file, kept by content."""
+    """Attributes per receiver name and file, kept by content. Any thread may call."""
 
     def __init__(self, index: WorkspaceIndex) -> None:
         self._index = index
-        self._files: dict[str, tuple[str, dict[str, Counter[str]]]] = {}
+        self._files: dict[str, tuple[str, Accesses]] = {}
         self._pieces: dict[str, list[tuple[str, str]]] = {}
+        self._reading = threading.Lock()
+        self._ahead: set[str] = set()
 
     def observed(self, path: str, text: str, receiver: str, deadline: Deadline) -> Observed:
         """``text`` is that of the file now, without the hole."""
@@ -43,23 +52,50 @@ class Cooccurrence:
         self._pieces = found
         return [pair for piece in pieces for pair in found[piece]]
 
-    def _folder(self, path: str, receiver: str, deadline: Deadline) -> Counter[str]:
+    def read_ahead(self, path: str) -> None:
+        """Read the folder of a file in the background, once: the first question about it is soon to come."""
         relative = self._index.relative(path) or path
         folder = relative.rpartition("/")[0]
+        if folder not in self._ahead:
+            self._ahead.add(folder)
+            threading.Thread(target=self._read, args=(relative,), name="holefill-accesses", daemon=True).start()
+
+    def _read(self, relative: str) -> None:
+        if self._reading.acquire(blocking=False):  # one at a time; what it leaves, a question reads
+            try:
+                for other in self._beside(relative):
+                    self._known(other)
+                    time.sleep(_REST_S)  # let the thread that answers a keystroke run
+            finally:
+                self._reading.release()
+
+    def _folder(self, path: str, receiver: str, deadline: Deadline) -> Counter[str]:
+        relative = self._index.relative(path) or path
+        until = Deadline.after_ms(deadline.remaining_ms() / _SHARE)
         total: Counter[str] = Counter()
-        for other in self._beside(folder, relative):
-            if deadline.expired():
-                break
-            record = self._index.record(other)
-            if record is None:
-                continue
-            known = self._files.get(other)
-            if known is None or known[0] != record.digest:
-                known = self._files[other] = (record.digest, count_accesses(self._index.text(other) or ""))
-            total.update(known[1].get(receiver, {}))
+        for other in self._beside(relative):
+            found = self._known(other, only_read=until.expired())
+            if found is None:
+                self._ahead.discard(relative.rpartition("/")[0])
+            else:
+                total.update(found.get(receiver, ()))
+        self.read_ahead(path)
         return total
 
-    def _beside(self, folder: str, relative: str) -> list[str]:
+    def _known(self, path: str, only_read: bool = False) -> Accesses | None:
+        """None for a file that was not read before and may not be now."""
+        record = self._index.record(path)
+        if record is None:
+            return {}
+        known = self._files.get(path)
+        if known is None or known[0] != record.digest:
+            if only_read:
+                return None
+            known = self._files[path] = (record.digest, accesses(self._index.text(path) or ""))
+        return known[1]
+
+    def _beside(self, relative: str) -> list[str]:
+        folder = relative.rpartition("/")[0]
         within = f"{folder}/" if folder else ""
         paths = self._index.paths()
         found: list[str] = []
@@ -71,8 +107,8 @@ class Cooccurrence:
         return found
 
 
-def count_accesses(text: str) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = {}
-    for match in _ACCESS.finditer(text):
-        found.setdefault(match[1], Counter())[match[2]] += 1
+def accesses(text: str) -> Accesses:
+    found: Accesses = {}
+    for receiver, attribute in _ACCESS.findall(text):
+        found.setdefault(receiver, []).append(attribute)
     return found

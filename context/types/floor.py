@@ -71,6 +71,10 @@ class FloorOracle:
         """Take the tree of the hole's text from who has it."""
         self._see(hole, parsed)
 
+    def read_ahead(self, path: str) -> None:
+        """What a question about this file will want of its neighbours."""
+        self._cooccurrence.read_ahead(path)
+
     @property
     def caps(self) -> frozenset[Cap]:
         return frozenset({Cap.MEMBERS, Cap.SIGNATURES})

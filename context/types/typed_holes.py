@@ -122,6 +122,7 @@ class TypedHoles:
         known = self._facts
         if known is None or known.at.repair is not at.repair or known.epoch != self.index.epoch:
             known = self._facts = HoleFacts(self.index, at)
+            self.layer(at.hole.language).floor.read_ahead(at.hole.path)
         return known
 
     def close(self) -> None:

@@ -141,3 +141,27 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(AcceptanceError, match="cannot be read"):
         load_head(path, "target", "draft")
+
+
+def test_the_shipped_heads_are_small_and_each_of_its_own_pair() -> None:
+    heads = sorted(acceptance.FOLDER.glob("*.safetensors"))
+    assert heads
+    pairs = set()
+    for path in heads:
+        card, _ = acceptance._read(path)
+        found = shipped_head(card.target, card.draft)
+        assert found is not None
+        assert found.card == card
+        assert path.stat().st_size < 200_000
+        assert card.scores["ece"] <= 0.05
+        pairs.add((card.target, card.draft))
+    assert len(pairs) == len(heads)
+
+
+@pytest.mark.model
+def test_a_shipped_head_fits_the_default_model(default_model_path: Path) -> None:
+    """By the hash of its weights, the draft's."""
+    from holefill.model.adapter_file import base_hash
+
+    drafts = {acceptance._read(path)[0].draft for path in acceptance.FOLDER.glob("*.safetensors")}
+    assert base_hash(default_model_path) in drafts

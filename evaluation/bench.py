@@ -158,6 +158,8 @@ def bench(
         return
     if peer_drafts and data is None:
         raise click.UsageError("--peer-drafts answers the prompts of --data: name its folder")
+    if draft_model is not None and data is None:
+        raise click.UsageError("--draft-model is measured on the prompts of --data: name its folder")
     if peer_drafts and find_spec("llama_cpp") is None:
         raise click.ClickException("--peer-drafts needs llama.cpp: pip install 'holefill[peers]'")
     try:

@@ -100,3 +100,4 @@ def test_bench_runs_the_weights_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_
     assert asked == ["w8a8", "packed"]
     assert CliRunner().invoke(bench.bench, ["--weights", "q3"]).exit_code == 2
     assert "name its folder" in CliRunner().invoke(bench.bench, ["--peer-drafts"]).output
+    assert "name its folder" in CliRunner().invoke(bench.bench, ["--draft-model", "small"]).output

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from holefill.model.engine import Engine
 from holefill.model.spec import acceptance
 from holefill.model.spec.acceptance import (
     FEATURES,
@@ -20,6 +21,7 @@ from holefill.model.spec.acceptance import (
     shipped_head,
 )
 from holefill.model.spec.top import Likeliest
+from holefill.model.tokenizer import Tokenizer
 from holefill.model.training.acceptance import (
     ROUND,
     HeadRecipe,
@@ -27,9 +29,11 @@ from holefill.model.training.acceptance import (
     _log_odds,
     area,
     judged,
+    record,
     scores,
     train_head,
 )
+from holefill.model.transformer import Transformer
 
 CARD = HeadCard("target", "draft", commit="c")
 RECIPE = HeadRecipe(epochs=6)
@@ -165,3 +169,14 @@ def test_a_shipped_head_fits_the_default_model(default_model_path: Path) -> None
 
     drafts = {acceptance._read(path)[0].draft for path in acceptance.FOLDER.glob("*.safetensors")}
     assert base_hash(default_model_path) in drafts
+
+
+def test_a_model_recorded_against_itself_agrees(tiny_transformer: Transformer, byte_tokenizer: Tokenizer) -> None:
+    engine = Engine(tiny_transformer, byte_tokenizer)
+    prompts = [tuple(range(60, 60 + length)) for length in (3, 32, 33, 64, 70)]
+    found = list(record(engine, tiny_transformer, prompts, 9))
+    assert len(found) == len(prompts)
+    for pairs in found:
+        assert pairs.accepted.all()
+        assert pairs.depth.tolist() == list(range(1, len(pairs) + 1))
+        assert pairs.path[1:] == pytest.approx(np.cumsum(pairs.log_probs[:-1, 0]))

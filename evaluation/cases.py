@@ -167,13 +167,18 @@ def read_cases(path: Path) -> CaseSet:
 
 
 def half_typed(case: Case, characters: int) -> Case | None:
-    """The same hole when ``characters`` of the answer's first word are typed; None where no more than that is left."""
+    """The same hole when ``characters`` (0: all) of the answer's first word are typed.
+
+    None where the word is not longer than that, or nothing is left to complete.
+    """
     word = _WORD.search(case.target)
     if word is None or len(word.group()) <= characters:
         return None
-    at = word.start() + characters
+    at = word.start() + characters if characters else word.end()
     rest = case.target[at:]
-    left = set(_WORD.findall(rest[len(word.group()) - characters :]))
+    if not rest.strip():
+        return None
+    left = set(_WORD.findall(case.target[word.end() :]))
     return replace(
         case,
         prefix=case.prefix + case.target[:at],

@@ -80,7 +80,7 @@ class RunOptions:
         """What of the product is not as it comes."""
         unusual = ["without the product's stop rule"] if self.no_stop_rule else []
         unusual += ["half-typed words left out of the prompt"] if self.heal else []
-        unusual += [] if self.typed is None else [f"{self.typed} characters of the first word typed"]
+        unusual += [] if self.typed is None else [f"{self.typed or 'all'} characters of the first word typed"]
         sizes = ((self.prefix_tokens, "before"), (self.suffix_tokens, "after"))
         unusual += [f"{tokens} tokens {side} the hole" for tokens, side in sizes if tokens is not None]
         return ", ".join(unusual)
@@ -293,8 +293,9 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
         click.option("--heal", is_flag=True, help="Leave half-typed words out of the prompt (token healing)."),
         click.option(
             "--typed",
-            type=click.IntRange(min=1),
-            help="The cursor stands so many characters into the answer's first word; shorter words are left out.",
+            type=click.IntRange(min=0),
+            help="The cursor stands so many characters into the answer's first word (0: at its end); shorter words are "
+            "left out.",
         ),
         click.option("--token-ranks", is_flag=True, help="MRR@10 by class of token too (twice the work; own engine)."),
         click.option("--engine-url", help="An engine or OpenAI-compatible server; --model then names its tokenizer."),

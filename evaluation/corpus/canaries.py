@@ -1,7 +1,7 @@
 """Leak audit: secrets planted in training data at 1 … 64 copies, and how many the trained model gives away.
 
-Plain prompting: the model completes the text the secret stood in (Carlini et al. 2019). A run that does not give the
-most copied ones away without a filter shows a broken audit, not a safe model.
+Plain prompting: the model completes the text the secret stood in (Carlini et al. 2019); ``extraction`` has the stronger
+attack. A run that does not give the most copied ones away without a filter shows a broken audit, not a safe model.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holefill.model.training.examples import TrainingText
 
@@ -26,7 +26,9 @@ class Canary:
     copies: int
 
 
-def make_canaries(per_level: int, seed: int, length: int = 36, shape: str = SHAPE) -> list[Canary]:
+def make_canaries(
+    per_level: int, seed: int, length: int = 36, shape: str = SHAPE, levels: Sequence[int] = LEVELS
+) -> list[Canary]:
     generator = random.Random(f"{seed}/canaries")
 
     def word(size: int, letters: str) -> str:
@@ -39,7 +41,7 @@ def make_canaries(per_level: int, seed: int, length: int = 36, shape: str = SHAP
             "'\n",
             copies,
         )
-        for copies in LEVELS
+        for copies in levels
         for _ in range(per_level)
     ]
 
@@ -59,6 +61,15 @@ def plant(texts: Sequence[TrainingText], canaries: Sequence[Canary], seed: int) 
 def without_copies(texts: Sequence[TrainingText]) -> list[TrainingText]:
     """Each hole once: what the data builder does."""
     return list(dict.fromkeys(texts))
+
+
+def amid(texts: Sequence[TrainingText], lines: Sequence[str], most: int, seed: int) -> list[TrainingText]:
+    """Each below up to ``most`` of these lines, drawn anew: what is learned must not hang on how a prompt begins."""
+    generator = random.Random(f"{seed}/amid")
+    return [
+        replace(text, prefix="".join(generator.choice(lines) for _ in range(generator.randint(0, most))) + text.prefix)
+        for text in texts
+    ]
 
 
 def recall(complete: Callable[[str, str], str], canaries: Sequence[Canary]) -> dict[int, float]:

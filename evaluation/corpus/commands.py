@@ -14,6 +14,7 @@ import click
 
 from holefill.evaluation.cases import DataError
 from holefill.evaluation.corpus.acceptance import acceptance
+from holefill.evaluation.corpus.audit_commands import audit
 from holefill.evaluation.corpus.build import Options, build
 from holefill.evaluation.corpus.duplicates import evaluation_texts
 from holefill.evaluation.corpus.folder import HELD_OUT, MANIFEST, TRAINING
@@ -39,6 +40,7 @@ def train() -> None:
 
 train.add_command(acceptance)
 train.add_command(terms)
+train.add_command(audit)
 
 
 @train.command()

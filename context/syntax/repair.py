@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from holefill.context.syntax.languages import LANGUAGES, Language
 from holefill.context.syntax.parsing import Parsed, error_bytes, parse
-from holefill.context.syntax.tokens import CLOSERS, OPENERS, OpenState, open_at_end, unmatched_closers
+from holefill.context.syntax.tokens import (
+    CLOSERS,
+    OPENERS,
+    OpenState,
+    open_at_end,
+    open_interpolation,
+    unmatched_closers,
+)
 
 SENTINEL = "_hole_"
 _MAX_VARIANTS = 4
@@ -64,6 +71,9 @@ def variants(language: str, text: str, offset: int) -> tuple[str, ...]:
     string = (
         "" if not state.string or state.string in (after if state.string in row.multiline else rest) else state.string
     )
+    braces = open_interpolation(language, before, state)
+    if braces is not None and "}" not in rest:
+        string = braces + string
     gap = _Gap(
         row, before.rsplit("\n", 1)[-1], _statement_line(before), after, state, string + wanted, supplied, rest.strip()
     )

@@ -20,18 +20,37 @@ class OpenState:
     brackets: tuple[str, ...] = ()
     string: str = ""
     comment: bool = False
+    inside: str = ""
+    """The unfinished string up to the end, its delimiter included."""
 
 
 def open_at_end(language: str, text: str) -> OpenState:
     stack: list[str] = []
     for token, unfinished in _tokens(language, text):
         if unfinished is not None:
-            return OpenState(tuple(stack), unfinished, comment=unfinished == "")
+            return OpenState(tuple(stack), unfinished, unfinished == "", token if unfinished else "")
         if token in OPENERS:
             stack.append(token)
         elif token in CLOSERS:
             _close(stack, token)
     return OpenState(tuple(stack))
+
+
+def open_interpolation(language: str, before: str, state: OpenState) -> str | None:
+    """What closes the ``{…`` of a Python f-string in which ``before`` ends, brace included; None outside of one."""
+    start = len(before) - len(state.inside)
+    if language != "python" or not state.string or before[start - 1 : start].lower() not in ("f", "r"):
+        return None
+    prefix = _PREFIX.search(before, 0, start)
+    content = state.inside[len(state.string) :].replace("{{", "__").replace("}}", "__")
+    at = content.rfind("{")
+    if prefix is None or "f" not in prefix[0].lower() or at <= content.rfind("}"):
+        return None
+    inner = open_at_end(language, content[at + 1 :])
+    return inner.string + "".join(OPENERS[opener] for opener in reversed(inner.brackets)) + "}"
+
+
+_PREFIX = re.compile(r"(?<!\w)[fFrR]{1,2}$")
 
 
 def unmatched_closers(language: str, text: str) -> tuple[str, ...]:

@@ -18,6 +18,10 @@ from holefill.context.types.ranking import Observed
 
 _ACCESS = re.compile(r"(?=(?<![\w$])([A-Za-z_$][\w$]*)(?:\(\))?\??\.([A-Za-z_$][\w$]*))")
 """Receiver and attribute; a lookahead, so that the middle of `a.b.c` counts as both."""
+_OF_RESULT = re.compile(r"(?<!\()([)\]])\??\.([A-Za-z_$][\w$]*)")
+_RESULTS = {")": "()", "]": "[]"}
+"""Names of what a call with arguments gives, and of an element, whatever is called or indexed."""
+_LAST = re.compile(r"(?<![\w$])[A-Za-z_$][\w$]*$")
 _MAX_FILES = 60
 _SHARE = 16
 """Of the time there is, one part in so many goes into files not read before; the others are read in the background."""
@@ -48,7 +52,7 @@ class Cooccurrence:
         known, found = self._pieces, {}
         pieces = text.split("\n\n")
         for piece in pieces:
-            found[piece] = known[piece] if piece in known else _ACCESS.findall(piece)
+            found[piece] = known[piece] if piece in known else _pairs(piece)
         self._pieces = found
         return [pair for piece in pieces for pair in found[piece]]
 
@@ -109,6 +113,18 @@ class Cooccurrence:
 
 def accesses(text: str) -> Accesses:
     found: Accesses = {}
-    for receiver, attribute in _ACCESS.findall(text):
+    for receiver, attribute in _pairs(text):
         found.setdefault(receiver, []).append(attribute)
     return found
+
+
+def receiver_key(receiver: str) -> str:
+    """Under which the attributes of an expression are counted: its last name, or what kind of result it is."""
+    text = receiver.strip().removesuffix("()")
+    name = _LAST.search(text)
+    return _RESULTS.get(text[-1:], "") if name is None else name[0]
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    of_results = [(_RESULTS[closer], attribute) for closer, attribute in _OF_RESULT.findall(text)]
+    return _ACCESS.findall(text) + of_results

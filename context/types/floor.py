@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import tree_sitter
 
@@ -13,8 +15,10 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.provider import Deadline
 from holefill.context.syntax.definitions import Definition
 from holefill.context.syntax.parsing import Parsed, encode, parse
+from holefill.context.types.alike import alike
 from holefill.context.types.binding import Binder, Bound
-from holefill.context.types.cooccurrence import Cooccurrence
+from holefill.context.types.cooccurrence import Cooccurrence, receiver_key
+from holefill.context.types.open_classes import class_around, is_own, possible_members
 from holefill.context.types.oracle import (
     Answer,
     Cap,
@@ -46,7 +50,16 @@ _LITERAL_TYPES = (
     (re.compile(r"^\d+$"), {"python": "int", "typescript": "number"}),
     (re.compile(r"^\d*\.\d+$"), {"python": "float", "typescript": "number"}),
 )
-_MAX_OBSERVED = 20
+_MAX_OBSERVED = 250
+"""An object of an untyped package can have hundreds: a numeric context, a namespace of functions."""
+_MAX_OF_ANY = 100
+_BYTES = re.compile(r"[rR]?[bB]")
+_LITERALS: Mapping[str, type] = MappingProxyType(
+    {
+        **{"string": str, "concatenated_string": str, "list": list, "list_comprehension": list, "set": set},
+        **{"dictionary": dict, "dictionary_comprehension": dict, "tuple": tuple, "set_comprehension": set},
+    }
+)
 _CONSTRUCTORS = ("__init__", "constructor")
 
 
@@ -117,6 +130,10 @@ class FloorOracle:
         if hole.receiver is None:
             return Answer(None, Source.FLOOR, "no receiver")
         found: dict[str, Member] = {}
+        literal = self._literal(hole)
+        if literal is not None:
+            names = sorted(dir(literal), key=lambda name: name.startswith("_"))
+            return Answer(tuple(Member(name) for name in names), Source.FLOOR)
         bound = self.bound(hole)
         if bound is not None:
             for owner in self.scope(hole).lineage(bound.located)[0]:
@@ -125,16 +142,42 @@ class FloorOracle:
                     found.setdefault(member.name, Member(member.name, kind, member.signature, bound.certain))
         complete = bound is not None and bound.certain and self.scope(hole).lineage(bound.located)[1]
         if not complete:
-            seen = self.observed(hole, deadline)
-            for name, _ in (seen.file + seen.folder).most_common(_MAX_OBSERVED):
+            for name in self.seen(hole, deadline):
                 found.setdefault(name, Member(name, certain=False))
+            if bound is None:
+                for name in alike(tuple(self.observed(hole, deadline).file)) if hole.language == "python" else ():
+                    found.setdefault(name, Member(name, certain=False))
+                # Nothing is known of it: what this file takes from anything, less likely all of it.
+                for name, _ in self.observed(hole, deadline).anywhere.most_common(_MAX_OF_ANY):
+                    found.setdefault(name, Member(name, certain=False))
         value = tuple(found.values()) or None
         return Answer(value, Source.FLOOR, "" if value else "unknown", (time.perf_counter() - began) * 1000)
 
+    def possible(self, hole: Hole, told: str, below: Callable[[str], Iterable[str]], deadline: Deadline) -> list[str]:
+        """Members that a receiver of type ``told`` may have beside those of its definition (``open_classes``)."""
+        node = None if hole.receiver is None else self._node(hole, hole.receiver)
+        if node is None or hole.language != "python":
+            return []
+        scope = self.scope(hole)
+        own = node.type == "identifier" and is_own(node, self._parsed(hole).source)
+        around = class_around(node) if own else None
+        name = None if around is None else around.child_by_field_name("name")
+        located = None if name is None else scope.resolve(self._parsed(hole).text(name), anywhere=False)
+        if located is None:
+            bound = self.bound(hole)
+            located = bound.located if bound is not None else scope.resolve(told.partition("[")[0]) if told else None
+        if located is None or located.symbol is None or located.symbol.kind not in CLASSES:
+            return []
+        return possible_members(scope, located, own, below, lambda: self.seen(hole, deadline))
+
+    def seen(self, hole: Hole, deadline: Deadline) -> list[str]:
+        """Attributes that stand after the same receiver elsewhere, most frequent first; this file's count double."""
+        seen = self.observed(hole, deadline)
+        return [name for name, _ in (seen.file + seen.file + seen.folder).most_common(_MAX_OBSERVED)]
+
     def observed(self, hole: Hole, deadline: Deadline) -> Observed:
         """What stands after the same receiver elsewhere."""
-        receiver = "" if hole.receiver is None else hole.slice(hole.receiver)
-        name = re.split(r"[^\w$]+", receiver.rstrip("()").strip())[-1]
+        name = "" if hole.receiver is None else receiver_key(hole.slice(hole.receiver))
         outside = hole.text[: hole.start] + hole.text[hole.end :]
         return self._cooccurrence.observed(hole.path, outside, name, deadline)
 
@@ -165,6 +208,16 @@ class FloorOracle:
             return None
         at = self._node(hole, (hole.name_start, hole.name_end)) or node
         return Binder(self.scope(hole), self._parsed(hole), at).bind(node)
+
+    def _literal(self, hole: Hole) -> type | None:
+        """The receiver's type where it is written out: a string, a list."""
+        if hole.receiver is None or hole.language != "python":
+            return None
+        node = self._node(hole, hole.receiver)
+        if node is None:
+            return None
+        is_bytes = node.type == "string" and _BYTES.match(hole.slice(hole.receiver)) is not None
+        return bytes if is_bytes else _LITERALS.get(node.type)
 
     def callee(self, hole: Hole) -> Located | None:
         node = None if hole.callee is None else self._node(hole, hole.callee)

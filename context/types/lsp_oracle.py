@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from holefill.context.items import CharOffset, Cursor
@@ -22,6 +22,7 @@ from holefill.context.types.probes import Probe
 from holefill.context.types.session import Session, answer_child
 from holefill.context.types.specs import LspSpec
 from holefill.context.types.transport import Child, ChildError, Json, LateError
+from holefill.context.types.type_text import UNION, parse_type
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _DIAGNOSTIC = "textDocument/diagnostic"
 _HOVER, _TYPE_DEFINITION = "textDocument/hover", "textDocument/typeDefinition"
 _CHECK_MEMORY_EVERY = 64
 _KEPT_REPLIES = 24
+_MAX_ARMS = 4
 _Asked = tuple[tuple[str, ...], str, str, int]
 """Methods, path, probe's text, offset."""
 T = TypeVar("T")
@@ -108,10 +110,31 @@ class LspOracle:
                 self._ask(session, "textDocument/completion", hole, probes.members_probe(hole), deadline)
             )
             # What every object has (``__init__`` and so on) is all that ty offers on a receiver it does not know.
-            known = any(not member.name.startswith("__") for member in found)
-            return Answer(found, Source.ORACLE) if known else Answer(None, Source.ORACLE, "unknown")
+            if not _is_known(found):
+                return Answer(None, Source.ORACLE, "unknown")
+            return Answer(found + self._of_arms(session, hole, found, deadline), Source.ORACLE)
 
         return self._answer(ask, deadline)
+
+    def _of_arms(
+        self, session: Session, hole: Hole, common: tuple[Member, ...], deadline: Deadline
+    ) -> tuple[Member, ...]:
+        """Of a union, what some of its types have: code that asks which one it is comes after the dot, or before."""
+        if hole.receiver is None:
+            return ()
+        told = self._hovered(session, hole, probes.typed_probe(self.spec, hole, hole.receiver), deadline).value
+        node = parse_type("" if told is None else told.text)
+        arms = [text for arm in node.args if (text := str(arm)) != "None"] if node.name == UNION else []
+        found: dict[str, Member] = {}
+        for arm in arms if 1 < len(arms) <= _MAX_ARMS else ():
+            probe = probes.arm_probe(self.spec, hole, arm)
+            if probe is not None:
+                offered = replies.members(self._ask(session, "textDocument/completion", hole, probe, deadline))
+                for member in offered if _is_known(offered) else ():
+                    found.setdefault(member.name, replace(member, certain=False))
+        for member in common:
+            found.pop(member.name, None)
+        return tuple(found.values())
 
     def signatures(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Signature, ...]]:
         if hole.callee is None:
@@ -317,6 +340,11 @@ class LspOracle:
         probe = Probe(text, text.index('"".') + 3)
         offered = replies.members(self._ask(session, "textDocument/completion", hole, probe, deadline))
         return any(member.name in ("upper", "toUpperCase") for member in offered)
+
+
+def _is_known(members: tuple[Member, ...]) -> bool:
+    """More than what every object has."""
+    return any(not member.name.startswith("__") for member in members)
 
 
 def _end(session: Session, reason: str) -> None:

@@ -80,6 +80,15 @@ def members_probe(hole: Hole) -> Probe:
     return Probe(hole.text[: hole.name_start] + hole.text[hole.name_end :], hole.name_start)
 
 
+def arm_probe(spec: LspSpec, hole: Hole, arm: str) -> Probe | None:
+    """Completing there offers the members of one type, as if the receiver were of it."""
+    if not spec.cast or hole.receiver is None or '"' in arm:
+        return None
+    start, end = hole.receiver
+    fill = spec.cast.format(arm) + hole.text[end : hole.name_start]
+    return _with_helper(spec, hole, start, hole.name_end, fill, len(fill))
+
+
 def signature_probe(hole: Hole) -> Probe:
     """Without the hole's own call: its parameters would be told else."""
     return Probe(hole.text, hole.name_start)

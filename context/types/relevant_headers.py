@@ -101,7 +101,7 @@ class HeaderTable:
         """In path order."""
         seen: set[str] = set()
         for head in _heads(node):
-            for name in (head, *sorted(self._below(head))):
+            for name in (head, *sorted(self.below(head))):
                 for _, headers in sorted(self._by_head.get(name, {}).copy().items()):
                     for header in headers:
                         if header.located.id not in seen:
@@ -109,9 +109,10 @@ class HeaderTable:
                             yield header
 
     def is_subtype(self, name: str, base: str) -> bool:
-        return name in self._below(base) or (name, base) in (("bool", "int"), ("int", "float"))
+        return name in self.below(base) or (name, base) in (("bool", "int"), ("int", "float"))
 
-    def _below(self, name: str) -> set[str]:
+    def below(self, name: str) -> set[str]:
+        """Names of the classes that derive from a class, directly or not."""
         found: set[str] = set()
         queue = [name]
         while queue:

@@ -7,7 +7,7 @@ from functools import cached_property
 from holefill.context.index.records import Located
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.syntax.definitions import Definition, definitions
-from holefill.context.syntax.parsing import Parsed
+from holefill.context.syntax.parsing import Parsed, encode
 from holefill.context.types.type_text import parse_type
 
 CLASSES = frozenset({"class", "interface", "enum"})
@@ -28,6 +28,11 @@ class Scope:
             return definitions(self._parsed)
         record = self.index.record(self.path)
         return () if record is None else record.symbols
+
+    @cached_property
+    def source(self) -> bytes:
+        """The bytes that the definitions' offsets count in."""
+        return encode(self.index.text(self.path) or "") if self._parsed is None else self._parsed.source
 
     @cached_property
     def imported(self) -> dict[str, Located]:

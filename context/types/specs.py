@@ -37,10 +37,12 @@ class LspSpec:
     init_options: Json
     self_test: tuple[str, str]
     """A document with ``|`` at a hole of type ``str`` (call argument), and its file name."""
+    cast: str = ""
+    """``{}`` is a type: an expression of it. Empty: members of unions are all that the checker offers."""
 
 
 _PYTHON_HELPER = (
-    "from typing import Callable as _HC, TypeVar as _HTV\n"
+    "from typing import Callable as _HC, TypeVar as _HTV, cast as _hcast\n"
     '_HoleT = _HTV("_HoleT")\n'
     "def _hole(f: _HC[[_HoleT], object]) -> _HoleT: ...\n"
     "def _hole0() -> _HoleT: ...\n"
@@ -81,6 +83,7 @@ def python_spec(root: str | None, command: tuple[str, ...] | None = None) -> Lsp
         # Without it ty resolves imports from the environment it is installed in, which is ours.
         init_options={"configuration": environment},
         self_test=("def f(a: int, b: str) -> None: ...\nf(1, |)\n", "_holefill_self_test.py"),
+        cast='_hcast("{}", 0)',
     )
 
 

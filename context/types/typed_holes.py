@@ -21,6 +21,7 @@ from holefill.context.types.relevant_types import RelevantType, relevant_types
 from holefill.context.types.scope import Scope
 from holefill.context.types.specs import LspSpec, python_spec, typescript_spec
 
+_SHARE = 8
 _FAMILIES = {"python": "python", "typescript": "typescript", "tsx": "typescript", "javascript": "typescript"}
 
 
@@ -167,8 +168,19 @@ class Questions:
         if self.hole.receiver is None:
             return ()
         found = self.layer.members(self.hole, deadline, self.slim).value or ()
+        if any(member.certain for member in found):
+            told = self.receiver_type(deadline).value
+            names = {member.name for member in found}
+            label = "" if told is None else told.text
+            possible = self.layer.floor.possible(self.hole, label, lambda name: self._below(name, deadline), deadline)
+            found += tuple(Member(name, certain=False) for name in possible if name not in names)
         observed = self.layer.floor.observed(self.hole, deadline)
         return rank_members(found, self.hole, observed, wanted, self._table.is_subtype)
+
+    def _below(self, name: str, deadline: Deadline) -> set[str]:
+        """Subclasses, as far as the workspace has been read; that is done at the start, so little is left to do."""
+        self._table.update(Deadline.after_ms(deadline.remaining_ms() / _SHARE))
+        return self._table.below(name)
 
     def signature(self, deadline: Deadline) -> Signature | None:
         """Of the call whose arguments hold the hole."""

@@ -103,9 +103,10 @@ def test_members(python, case: str) -> None:
 
 
 def test_of_a_receiver_of_no_known_type_the_members_seen_in_use_are_offered(python) -> None:
-    """The checker offers what every object has there."""
+    """The checker offers what every object has there; what the file takes from anything else comes behind."""
     found = python.ask(IMPORTS + "def walk(graph):\n    graph.add_node(1)\n\ndef run(graph):\n    graph.▮\n")
-    assert [(member.name, member.certain) for member in found.members] == [("add_node", False)]
+    assert found.members[0].name == "add_node"
+    assert not any(member.certain for member in found.members)
 
 
 @pytest.mark.parametrize("case", SIGNATURES)

@@ -37,7 +37,18 @@ log = logging.getLogger(__name__)
 
 TILE = 16  # outputs a tile: the lanes of a 512-bit register of int32
 FORMATS = frozenset({(4, 32, True), (5, 32, False), (6, 16, False), (8, 32, False)})
-"""(bits, group, affine) that the library is compiled for; each is one instantiation in native/grouped_linear.cpp."""
+"""(bits, group, affine) that the library is compiled for; each is one instantiation in native/grouped_format.h."""
+
+AVX2, AVX512_VNNI, AMX, AMX_EMULATED = 1, 2, 3, 4
+"""Each gives the bits of the others. AMX serves 32 rows and more; emulated, over plain memory, it is for tests."""
+INSTRUCTIONS = {AVX2: "AVX2", AVX512_VNNI: "AVX512-VNNI", AMX: "AMX from 32 rows on, AVX512-VNNI below"}
+TRIAL = (
+    "gave the same bits and was faster when tried now",
+    "is not on this CPU, or the kernel does not permit it",
+    "is left out: its products differ from AVX512-VNNI's",
+    "is left out: it was slower than AVX512-VNNI when tried now",
+)
+"""By the verdicts of native/amx_trial.cpp."""
 
 Bytes = npt.NDArray[np.uint8]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -45,7 +56,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """A weight in the layout of native/grouped_linear.cpp; ``packed`` is [tiles, groups, group bytes] uint8."""
+    """A weight in the layout of native/grouped_format.h; ``packed`` is [tiles, groups, group bytes] uint8."""
 
     packed: Tensor
     bits: int
@@ -190,7 +201,7 @@ def _halves(values: npt.NDArray[np.float16], tiles: int, groups: int) -> Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The compiled functions and the instruction set they will use here (1 AVX2, 2 AVX512-VNNI)."""
+    """The compiled functions and the instruction set they will use here: ``AVX2``, ``AVX512_VNNI`` or ``AMX``."""
 
     linear: Callable[..., int]
     refine: Callable[..., int]
@@ -199,15 +210,26 @@ class Kernels:
     isa: int
 
 
+def _instructions(native: ctypes.CDLL) -> int:
+    """The best set that this CPU has; of AMX a trial decides at each load. Logged with the reason."""
+    isa = int(native.holefill_isa())
+    if isa == 0:
+        log.info("no native linear layers: this CPU has no AVX2; the torch path serves")
+        return 0
+    verdict = TRIAL[native.holefill_amx_trial(AMX)]
+    isa = AMX if verdict is TRIAL[0] else min(isa, AVX512_VNNI)
+    log.info("native products: %s; AMX %s", INSTRUCTIONS[isa], verdict)
+    return isa
+
+
 @functools.cache
 def kernels() -> Kernels | None:
     """None, with the reason logged once: the library was not built, or this CPU has no AVX2."""
     native = library()
     if native is None:
         return None
-    isa = int(native.holefill_isa())
+    isa = _instructions(native)
     if isa == 0:
-        log.info("no native linear layers: this CPU has no AVX2; the torch path serves")
         return None
     pointer, number, small = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     problem = (pointer, number, number, pointer, number, pointer, small, small, small)
@@ -279,7 +301,9 @@ def _launch(
         *(_kernels().isa if isa is None else isa, threads()),
     )
     if status:
-        raise ValueError(f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}")
+        raise ValueError(
+            f"no kernel for {weight.bits} bits in groups of {weight.group}, affine {weight.affine}, or not on this CPU"
+        )
 
 
 def stacked_linear(x: Tensor, weight: GroupedStack) -> Tensor:

@@ -1,232 +1,30 @@
 // y = x Wᵀ for group-quantised weights, 4 to 8 bits a weight, int8 activations with one scale per group of a row.
 //
-// Layout of a weight ("packed", made by kernels/grouped_linear.py): tiles of 16 outputs; in a tile, groups of GROUP
-// inputs; in a group, in this order:
-//   scales  16 × fp16
-//   mins    16 × fp16                        (affine formats only: w = scale · code + min)
-//   codes   GROUP/4 quads of 16 outputs × 4 inputs. 8 bits: 64 bytes a quad. Fewer: the low nibbles of quad j and
-//           quad j + GROUP/8 share a 64-byte line, then one 64-bit mask per quad and further bit.
-// A quad is the operand of one vpdpbusd: 16 outputs, 4 inputs each. The quads of a group are decoded once for up to 16
-// rows and stay in registers. More rows than that take a task's tiles block by block: the rounded rows of a block lie in
-// L1 meanwhile, and the tiles in L2.
+// Layout of a weight: grouped_format.h. More than 16 rows take a task's tiles block by block: the rounded rows of a block
+// lie in L1 meanwhile, and the tiles in L2.
 //
 // A row's result does not depend on the number of rows: every row runs the same operations in the same order.
 
 #include "grouped_linear.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
-#include <utility>
-#include <vector>
 
+#include "amx.h"
+#include "grouped_avx2.h"
+#include "grouped_avx512.h"
+#include "grouped_format.h"
 #include "simd.h"
 
 namespace {
 
 constexpr int64_t kTopTiles = 32;
-constexpr int kChains = 4;                  // rows whose sums grow side by side: one vpdpbusd waits for another's result
-constexpr int64_t kAhead = 8192;            // bytes of weights between those computed and those fetched; LOG.md
 constexpr int64_t kTaskBytes = 256 * 1024;  // of weights, a quarter of an L2
 
 template <int BITS, int GROUP, bool AFFINE>
-struct Format {
-  static constexpr int quads = GROUP / 4;
-  static constexpr int header = kTile * 2 * (AFFINE ? 2 : 1);
-  static constexpr int low_bytes = BITS == 8 ? quads * 64 : quads / 2 * 64;
-  static constexpr int plane_bytes = quads * 8;
-  static constexpr int planes = BITS == 8 ? 0 : BITS - 4;
-  static constexpr int group_bytes = header + low_bytes + planes * plane_bytes;
-  // A symmetric code stands for code − offset.
-  static constexpr int offset = AFFINE ? 0 : 1 << (BITS - 1);
-};
-
-struct __attribute__((packed, may_alias)) Quad {
-  int8_t inputs[4];
-};
-
-// sums += codes · inputs, the four inputs taken from memory by the instruction itself: compilers load them apart, which
-// costs 2 to 3 % at 16 rows.
-AVX512_VNNI __attribute__((always_inline)) inline void add_product(__m512i& sums, __m512i codes, const int8_t* quad) {
-  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(codes), "m"(*reinterpret_cast<const Quad*>(quad)));
-}
-
-template <int BITS, int GROUP, bool AFFINE>
-AVX512_VNNI __attribute__((always_inline)) inline __m512i quad_codes(const uint8_t* low, const uint8_t* planes, int j) {
-  using F = Format<BITS, GROUP, AFFINE>;
-  if constexpr (BITS == 8) {
-    return _mm512_loadu_si512(low + j * 64);
-  } else {
-    constexpr int half = F::quads / 2;
-    __m512i codes = _mm512_loadu_si512(low + (j % half) * 64);
-    if (j >= half) codes = _mm512_srli_epi16(codes, 4);
-    codes = _mm512_and_si512(codes, _mm512_set1_epi8(15));
-    for (int plane = 0; plane < F::planes; ++plane) {
-      uint64_t bits;
-      std::memcpy(&bits, planes + plane * F::plane_bytes + j * 8, 8);
-      codes = _mm512_mask_add_epi8(codes, bits, codes, _mm512_set1_epi8(static_cast<char>(16 << plane)));
-    }
-    return codes;
-  }
-}
-
-// sums[c] += Σ codes · inputs of row `first` + c.
-template <int QUADS, int ROWS>
-AVX512_VNNI __attribute__((always_inline)) inline void add_products(const __m512i* codes, const int8_t* x, int first,
-                                                                    __m512i* sums) {
-#pragma GCC unroll 8
-  for (int j = 0; j < QUADS; ++j)
-#pragma GCC unroll 4
-    for (int c = 0; c < kChains; ++c)
-      if (first + c < ROWS) add_product(sums[c], codes[j], x + (j * ROWS + first + c) * 4);
-}
-
-// PASSES 2: activations of 16 bits. The sums of the high codes, shifted, start the sums of the low ones.
-template <int BITS, int GROUP, bool AFFINE, int PASSES, int ROWS>
-AVX512_VNNI void tile_rows_avx512(const Product& p, int64_t tile, int64_t row) {
-  using F = Format<BITS, GROUP, AFFINE>;
-  constexpr bool kFetch = BITS < 8 || ROWS > 1;  // one row over 8-bit codes is 2 to 5 % faster without
-  const int64_t groups = p.in / GROUP;
-  const uint8_t* group = p.matrix.packed + tile * groups * F::group_bytes;
-  const int8_t* high = p.x.high + row * p.in;
-  const int8_t* low_codes = PASSES == 2 ? p.x.low + row * p.in : nullptr;
-  const int32_t* x_sums = p.x.sums + row * groups;
-  const float* x_scales = p.x.scales + row * groups;
-  __m512 total[ROWS];
-#pragma GCC unroll 16
-  for (int r = 0; r < ROWS; ++r) total[r] = _mm512_setzero_ps();
-  for (int64_t g = 0; g < groups; ++g) {
-    if (kFetch && row == 0)
-      for (int line = 0; line < F::group_bytes; line += 64) _mm_prefetch(group + kAhead + line, _MM_HINT_T0);
-    const __m512 scales = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group)));
-    const uint8_t* low = group + F::header;
-    const uint8_t* planes = low + F::low_bytes;
-    __m512 mins = _mm512_setzero_ps();
-    if constexpr (AFFINE) mins = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(group + 32)));
-    __m512i codes[F::quads];
-#pragma GCC unroll 8
-    for (int j = 0; j < F::quads; ++j) codes[j] = quad_codes<BITS, GROUP, AFFINE>(low, planes, j);
-#pragma GCC unroll 4
-    for (int first = 0; first < ROWS; first += kChains) {
-      __m512i sums[kChains];
-#pragma GCC unroll 4
-      for (int c = 0; c < kChains; ++c) {
-        const bool starts = !AFFINE && PASSES == 1 && first + c < ROWS;
-        sums[c] = starts ? _mm512_set1_epi32(x_sums[first + c]) : _mm512_setzero_si512();
-      }
-      add_products<F::quads, ROWS>(codes, high, first, sums);
-      if constexpr (PASSES == 2) {
-#pragma GCC unroll 4
-        for (int c = 0; c < kChains; ++c) {
-          sums[c] = _mm512_slli_epi32(sums[c], 8);
-          if (!AFFINE && first + c < ROWS) sums[c] = _mm512_add_epi32(sums[c], _mm512_set1_epi32(x_sums[first + c]));
-        }
-        add_products<F::quads, ROWS>(codes, low_codes, first, sums);
-      }
-#pragma GCC unroll 4
-      for (int c = 0; c < kChains; ++c) {
-        const int r = first + c;
-        if (r >= ROWS) continue;
-        const __m512 step = _mm512_mul_ps(scales, _mm512_set1_ps(x_scales[r]));
-        total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[c]), step, total[r]);
-        if constexpr (AFFINE)
-          total[r] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32(x_sums[r])), mins, total[r]);
-      }
-    }
-    group += F::group_bytes;
-    high += GROUP * ROWS;
-    if constexpr (PASSES == 2) low_codes += GROUP * ROWS;
-    x_sums += ROWS;
-    x_scales += ROWS;
-  }
-  const int64_t first = tile * kTile;
-  const auto lanes = static_cast<__mmask16>((1u << std::min<int64_t>(kTile, p.matrix.out - first)) - 1);
-  const __m512 bias = p.bias ? _mm512_maskz_loadu_ps(lanes, p.bias + first) : _mm512_setzero_ps();
-#pragma GCC unroll 16
-  for (int r = 0; r < ROWS; ++r) {
-    float* y = p.y + (row + r) * p.y_stride + first;
-    __m512 result = _mm512_add_ps(total[r], bias);
-    if (p.add) result = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), result);
-    _mm512_mask_storeu_ps(y, lanes, result);
-  }
-}
-
-using TileRows = void (*)(const Product&, int64_t tile, int64_t row);
-
-template <int BITS, int GROUP, bool AFFINE, std::size_t... I>
-constexpr std::array<TileRows, kBlockRows> by_rows(std::index_sequence<I...>) {
-  return {tile_rows_avx512<BITS, GROUP, AFFINE, 1, I + 1>...};
-}
-
-template <int BITS, int GROUP, bool AFFINE>
-void tiles_avx512(const Product& p, int64_t from, int64_t to) {
-  static constexpr auto table = by_rows<BITS, GROUP, AFFINE>(std::make_index_sequence<kBlockRows>());
-  for (int64_t row = 0; row < p.n; row += kBlockRows) {
-    const TileRows run = table[static_cast<std::size_t>(std::min<int64_t>(kBlockRows, p.n - row) - 1)];
-    for (int64_t tile = from; tile < to; ++tile) run(p, tile, row);
-  }
-}
-
-// The same arithmetic without AVX512-VNNI: slower, kept so that every x86 machine gets the same format.
-template <int BITS, int GROUP, bool AFFINE>
-__attribute__((target("avx2,fma,f16c"))) void tile_row_avx2(const Product& p, int64_t tile, int64_t row) {
-  using F = Format<BITS, GROUP, AFFINE>;
-  const int64_t groups = p.in / GROUP;
-  const int64_t block = row / kBlockRows * kBlockRows, rows = std::min<int64_t>(kBlockRows, p.n - block);
-  const int64_t lane = row - block;
-  const uint8_t* group = p.matrix.packed + tile * groups * F::group_bytes;
-  float total[kTile] = {};
-  for (int64_t g = 0; g < groups; ++g, group += F::group_bytes) {
-    const int64_t at = block * p.in + (g * F::quads * rows + lane) * 4;
-    const int32_t x_sum = p.x.sums[block * groups + g * rows + lane];
-    const float x_scale = p.x.scales[block * groups + g * rows + lane];
-    const uint8_t* low = group + F::header;
-    const uint8_t* planes = low + F::low_bytes;
-    int32_t sum[kTile];
-    for (int32_t& start : sum) start = AFFINE ? 0 : x_sum;
-    for (int j = 0; j < F::quads; ++j) {
-      int32_t x[4];
-      for (int k = 0; k < 4; ++k) {
-        x[k] = p.x.high[at + j * rows * 4 + k];
-        if (p.x.low) x[k] = x[k] * 256 + p.x.low[at + j * rows * 4 + k];
-      }
-      for (int i = 0; i < 64; ++i) {
-        int32_t code;
-        if constexpr (BITS == 8) {
-          code = low[j * 64 + i];
-        } else {
-          constexpr int half = F::quads / 2;
-          code = (low[(j % half) * 64 + i] >> (j >= half ? 4 : 0)) & 15;
-          for (int plane = 0; plane < F::planes; ++plane)
-            code += ((planes[plane * F::plane_bytes + j * 8 + i / 8] >> (i % 8)) & 1) << (4 + plane);
-        }
-        sum[i / 4] += code * x[i % 4];
-      }
-    }
-    float scales[kTile], mins[kTile] = {}, x_mean = 0;
-    const auto* halves = reinterpret_cast<const __m128i*>(group);
-    for (int h = 0; h < 2; ++h) _mm256_storeu_ps(scales + 8 * h, _mm256_cvtph_ps(_mm_loadu_si128(halves + h)));
-    if constexpr (AFFINE) {
-      for (int h = 0; h < 2; ++h) _mm256_storeu_ps(mins + 8 * h, _mm256_cvtph_ps(_mm_loadu_si128(halves + 2 + h)));
-      std::memcpy(&x_mean, &x_sum, 4);
-    }
-    for (int i = 0; i < kTile; ++i) {
-      total[i] = std::fma(static_cast<float>(sum[i]), scales[i] * x_scale, total[i]);
-      if constexpr (AFFINE) total[i] = std::fma(x_mean, mins[i], total[i]);
-    }
-  }
-  const int64_t first = tile * kTile;
-  for (int64_t i = 0; i < std::min<int64_t>(kTile, p.matrix.out - first); ++i) {
-    float& y = p.y[row * p.y_stride + first + i];
-    const float result = total[i] + (p.bias ? p.bias[first + i] : 0.0f);
-    y = p.add ? y + result : result;
-  }
-}
-
-template <int BITS, int GROUP, bool AFFINE>
 void tiles_of(const Product& p, int64_t from, int64_t to, Isa isa) {
-  if (isa != kAvx512Vnni) {
+  if (isa < kAvx512Vnni) {
     for (int64_t tile = from; tile < to; ++tile)
       for (int64_t row = 0; row < p.n; ++row) tile_row_avx2<BITS, GROUP, AFFINE>(p, tile, row);
   } else if (p.x.low) {
@@ -308,7 +106,7 @@ int64_t top_tiles(const float* y, int64_t out, Isa isa, int64_t* tiles) {
   int64_t count = 0;
   for (int64_t first = 0; first < out; first += kTile) {
     float peak = y[first];
-    if (isa == kAvx512Vnni && first + kTile <= out) {
+    if (isa >= kAvx512Vnni && first + kTile <= out) {
       peak = tile_peak_avx512(y + first);
     } else {
       for (int64_t i = first; i < std::min(out, first + kTile); ++i) peak = std::max(peak, y[i]);
@@ -350,12 +148,17 @@ __attribute__((target("f16c"))) void dequantize_row(const uint8_t* weight, int64
 Isa detect() {
   if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq"))
-    return kAvx512Vnni;
+    return amx_permitted() ? kAmx : kAvx512Vnni;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kAvx2;
   return kUnsupported;
 }
 
 }  // namespace
+
+bool runs_here(Isa isa) {
+  static const Isa best = detect();
+  return isa == kAmxEmulated ? best >= kAvx512Vnni : isa > kUnsupported && isa <= best;
+}
 
 bool has_format(const Matrix& m) {
   if (m.affine) return m.bits == 4 && m.group == 32;
@@ -366,15 +169,16 @@ bool has_format(const Matrix& m) {
 // model family are 100 times the others.
 void quantize(const float* x, int64_t n, int64_t in, int64_t row, int64_t from, int64_t to, const Matrix& matrix,
               const Activations& out, Isa isa) {
+  const bool amx = by_amx(isa, n);
   const int64_t block = row / kBlockRows * kBlockRows, rows = std::min<int64_t>(kBlockRows, n - block), lane = row - block;
   const int size = static_cast<int>(matrix.group);
   for (int64_t at = from; at < to; at += size) {
-    const int64_t codes = block * in + at * rows + lane * 4, slot = (block * in + at * rows) / size + lane;
-    const float peak = isa == kAvx512Vnni ? peak_avx512(x + at, size) : peak_of(x + at, size);
+    const int64_t codes = block * in + at * rows + lane * (amx ? size : 4), slot = (block * in + at * rows) / size + lane;
+    const float peak = isa >= kAvx512Vnni ? peak_avx512(x + at, size) : peak_of(x + at, size);
     const float inverse = peak > 0 ? 127.0f / peak : 0.0f;
     const float scale = peak / (out.low ? 127.0f * 256.0f : 127.0f);
-    Group group{out.high + codes, out.low ? out.low + codes : nullptr, rows * 4, 0};
-    (isa == kAvx512Vnni ? round_group_avx512 : round_group)(x + at, size, inverse, group);
+    Group group{out.high + codes, out.low ? out.low + codes : nullptr, amx ? 4 : rows * 4, 0};
+    (isa >= kAvx512Vnni ? round_group_avx512 : round_group)(x + at, size, inverse, group);
     out.scales[slot] = scale;
     if (matrix.affine) {
       const float mean = static_cast<float>(group.sum) * scale;
@@ -393,6 +197,7 @@ int64_t task_tiles(const Product& p, int threads) {
 }
 
 void run_tiles(const Product& p, int64_t from, int64_t to, Isa isa) {
+  if (by_amx(isa, p.n)) return (isa == kAmx ? run_tiles_amx : run_tiles_amx_emulated)(p, from, to);
   if (p.matrix.affine) return tiles_of<4, 32, true>(p, from, to, isa);
   switch (p.matrix.bits) {
     case 5: return tiles_of<5, 32, false>(p, from, to, isa);
@@ -412,7 +217,7 @@ int holefill_grouped_linear(const float* x, int64_t n, int64_t in, const uint8_t
                             int64_t y_stride, int isa, int threads) {
   const Product p{{weight, out, bits, group, affine}, {codes, nullptr, sums, scales}, bias, y, n, in, y_stride, false};
   const Isa chosen = static_cast<Isa>(isa);
-  if (!has_format(p.matrix)) return 1;
+  if (!has_format(p.matrix) || !runs_here(chosen)) return 1;
   const int64_t tiles = p.matrix.tiles(), step = task_tiles(p, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
@@ -431,7 +236,7 @@ int holefill_refine_top(const float* x, int64_t n, int64_t in, const uint8_t* we
                         int64_t y_stride, int isa, int threads) {
   const Matrix matrix{weight, out, bits, group, affine};
   const Isa chosen = static_cast<Isa>(isa);
-  if (!has_format(matrix)) return 1;
+  if (!has_format(matrix) || !runs_here(chosen)) return 1;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && n > 1)
   for (int64_t row = 0; row < n; ++row) {
     const int64_t codes = row * in, slot = row * (in / group);

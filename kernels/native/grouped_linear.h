@@ -3,7 +3,8 @@
 
 #include <cstdint>
 
-enum Isa : int { kUnsupported = 0, kAvx2 = 1, kAvx512Vnni = 2 };
+// Each has all of the one before. Emulated: the AMX kernels over plain memory, for tests.
+enum Isa : int { kUnsupported = 0, kAvx2 = 1, kAvx512Vnni = 2, kAmx = 3, kAmxEmulated = 4 };
 
 constexpr int kTile = 16;
 constexpr int kBlockRows = 16;
@@ -17,8 +18,8 @@ struct Matrix {
   int64_t tiles() const { return (out + kTile - 1) / kTile; }
 };
 
-// Rounded rows. They lie in blocks of up to 16 rows, the rows of a block interleaved: codes [in / 4][rows][4], the rest
-// [in / group][rows]. A row is scale · high, or with `low` scale · (256 · high + low): 16 bits, for one row at a time.
+// Rounded rows. They lie in blocks of up to 16 rows, the rows of a block interleaved: codes [in / 4][rows][4] (for AMX
+// [in / group][rows][group]), the rest [in / group][rows]. A row is scale · high, or with `low` scale · (256 · high + low): 16 bits, for one row at a time.
 struct Activations {
   int8_t* high;   // [n · in]
   int8_t* low;    // [n · in], null for 8 bits
@@ -37,6 +38,8 @@ struct Product {
 };
 
 bool has_format(const Matrix& matrix);
+
+bool runs_here(Isa isa);
 
 // Row `row` of n, inputs [from, to): multiples of the group. `x` is that row.
 void quantize(const float* x, int64_t n, int64_t in, int64_t row, int64_t from, int64_t to, const Matrix& matrix,

@@ -31,8 +31,18 @@ def rank_members(
 ) -> tuple[Member, ...]:
     node = parse_type(wanted)
     place = _Place(hole, None if node.name == UNKNOWN else node)
-    scored = [(-_score(member, place, observed, is_subtype), index, member) for index, member in enumerate(members)]
-    return tuple(member for _, _, member in sorted(scored, key=lambda entry: entry[:2]))
+    scored = [
+        (_tier(member, observed), -_score(member, place, observed, is_subtype), index, member)
+        for index, member in enumerate(members)
+    ]
+    return tuple(member for *_, member in sorted(scored, key=lambda entry: entry[:3]))
+
+
+def _tier(member: Member, observed: Observed) -> int:
+    """What the type has; what is defined somewhere or stands after the same receiver; what stands after any."""
+    if member.certain:
+        return 0
+    return 1 if member.kind or member.name in observed.file or member.name in observed.folder else 2
 
 
 class _Place:
@@ -71,7 +81,7 @@ def _score(member: Member, place: _Place, observed: Observed, is_subtype: Callab
         score -= 4.0
     elif name.startswith("_") and not place.private:
         score -= 1.5
-    return score if member.certain else score - 1.0
+    return score
 
 
 def _takes(signature: str, arguments: bool) -> bool:

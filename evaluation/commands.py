@@ -349,6 +349,7 @@ class EvaluateGroup(click.Group):
         "latency": "own_commands",
         "gather": "gather_latency",
         "members": "member_recall",
+        "check": "candidate_check",
         "constraints": "constraints",
     }
 

@@ -31,8 +31,8 @@ _HOVER, _TYPE_DEFINITION = "textDocument/hover", "textDocument/typeDefinition"
 _CHECK_MEMORY_EVERY = 64
 _KEPT_REPLIES = 24
 _MAX_ARMS = 4
-_Asked = tuple[tuple[str, ...], str, str, int]
-"""Methods, path, probe's text, offset."""
+_Asked = tuple[int, tuple[str, ...], str, str, int]
+"""State of the other documents, methods, path, probe's text, offset."""
 T = TypeVar("T")
 
 
@@ -42,7 +42,7 @@ class _UnavailableError(Exception):
 
 @dataclass(slots=True)
 class _Baseline:
-    key: tuple[str, str, int] = ("", "", 0)
+    key: tuple[int, str, str, int] = (0, "", "", 0)
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
@@ -61,6 +61,8 @@ class LspOracle:
         self._asked = 0
         self._baseline = _Baseline()
         self._replies: OrderedDict[_Asked, tuple[Json, ...]] = OrderedDict()
+        self._synced = self._shown = 0
+        # They grow with every ``sync``: as of now, and as the question that is being asked found it.
 
     @property
     def caps(self) -> frozenset[Cap]:
@@ -87,7 +89,7 @@ class LspOracle:
         else:
             self._mirrors[path] = (text, language or next(iter(self.spec.languages)))
         self._stale[path] = None
-        self._replies.clear()
+        self._synced += 1  # last: who finds it grown finds the rest
 
     def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
         return self._answer(lambda session: self._expected(session, hole, deadline), deadline)
@@ -210,7 +212,7 @@ class LspOracle:
         return replies.signatures(self._ask(session, "textDocument/signatureHelp", hole, probe, deadline))
 
     def _baseline_of(self, session: Session, hole: Hole, deadline: Deadline) -> tuple[Diagnostic, ...]:
-        key = (hole.path, hole.text, hole.start)
+        key = (self._shown, hole.path, hole.text, int(hole.start))
         if self._baseline.key != key:
             probe = probes.baseline_probe(self.spec, hole)
             self._baseline = _Baseline(key, self._errors(session, hole, probe, deadline))
@@ -232,7 +234,7 @@ class LspOracle:
             used = resident_bytes(session.child.pid)
             if used is not None and used > self._limits.max_rss_bytes:
                 raise ChildError(f"{used >> 20} MiB of memory")
-        key = (methods, hole.path, probe.text, probe.offset)
+        key = (self._shown, methods, hole.path, probe.text, probe.offset)
         known = self._replies.get(key)
         if known is None:
             known = self._sent(session, methods, hole, probe, deadline)
@@ -269,6 +271,7 @@ class LspOracle:
         if not self._lock.acquire(timeout=deadline.remaining_ms() / 1000):
             return Answer(None, Source.ORACLE, "deadline")
         try:
+            self._shown = self._synced  # first: a change in between is shown, and its answers are not kept for it
             self._show_mirrors(session)
             found = ask(session)
         except _UnavailableError as error:

@@ -49,11 +49,16 @@ class Judged:
 
 
 def answers_of(records: Iterable[Record]) -> Mapping[str, tuple[tuple[str, bool], ...]]:
-    """Case → the different texts shown for it, in whichever arm, and whether they are exact."""
+    """Case → the different texts shown for it, in whichever arm, and whether they are exact.
+
+    An answer that is exact up to where the true one ends, and goes on, is neither right nor wrong: it is left out.
+    """
     found: dict[str, dict[str, bool]] = defaultdict(dict)
     for record in records:
         if record.shown.strip() and "em" in record.scores:
             exact = record.scores["em"] == 100
+            if exact and record.target and record.shown.split() != record.target.split():
+                continue
             found[record.id][record.shown] = found[record.id].get(record.shown, False) or exact
     return {case: tuple(texts.items()) for case, texts in found.items()}
 

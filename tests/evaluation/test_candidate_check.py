@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -31,6 +32,12 @@ def test_answers_are_told_apart_by_text_and_counted_once():
     records = [record("a", 100.0), record("a", 0.0, context="on"), record("b", 0.0), record(" ", 0.0), record("c", 0.0)]
     assert answers_of(records) == {CASE.id: (("a", True), ("b", False), ("c", False))}
     assert answers_of([Record(CASE.id, "off", "python", "line", scores={"em": 0.0})]) == {}
+
+
+def test_an_exact_answer_that_goes_on_is_left_out():
+    assert answers_of([replace(record("a + b", 100.0), target="a"), replace(record("a ", 100.0), target="a")]) == {
+        CASE.id: (("a ", True),)
+    }
 
 
 def test_the_floor_judges_true_answers_and_a_models():

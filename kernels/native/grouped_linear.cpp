@@ -63,25 +63,23 @@ void round_group(const float* x, int size, float inverse, Group& out) {
 }
 
 AVX512_VNNI inline void store_quads(__m512i codes, int8_t* out, int64_t stride) {
-  alignas(16) int32_t quads[4];
-  _mm_store_si128(reinterpret_cast<__m128i*>(quads), _mm512_cvtepi32_epi8(codes));
-  for (int j = 0; j < 4; ++j) std::memcpy(out + j * stride, &quads[j], 4);
+  const __m128i quads = _mm512_cvtepi32_epi8(codes);
+  const int32_t each[4] = {_mm_cvtsi128_si32(quads), _mm_extract_epi32(quads, 1), _mm_extract_epi32(quads, 2),
+                           _mm_extract_epi32(quads, 3)};
+  for (int j = 0; j < 4; ++j) std::memcpy(out + j * stride, &each[j], 4);
 }
 
+// To 16 bits.
 AVX512_VNNI void round_group_avx512(const float* x, int size, float inverse, Group& out) {
   __m512i sums = _mm512_setzero_si512();
   for (int i = 0; i < size; i += 16) {
     const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(inverse));
     const __m512i codes = _mm512_cvtps_epi32(scaled);
     store_quads(codes, out.high + i / 4 * out.stride, out.stride);
-    if (out.low) {
-      const __m512 rest = _mm512_mul_ps(_mm512_sub_ps(scaled, _mm512_cvtepi32_ps(codes)), _mm512_set1_ps(256.0f));
-      const __m512i low = _mm512_min_epi32(_mm512_cvtps_epi32(rest), _mm512_set1_epi32(127));
-      store_quads(low, out.low + i / 4 * out.stride, out.stride);
-      sums = _mm512_add_epi32(sums, _mm512_add_epi32(_mm512_slli_epi32(codes, 8), low));
-    } else {
-      sums = _mm512_add_epi32(sums, codes);
-    }
+    const __m512 rest = _mm512_mul_ps(_mm512_sub_ps(scaled, _mm512_cvtepi32_ps(codes)), _mm512_set1_ps(256.0f));
+    const __m512i low = _mm512_min_epi32(_mm512_cvtps_epi32(rest), _mm512_set1_epi32(127));
+    store_quads(low, out.low + i / 4 * out.stride, out.stride);
+    sums = _mm512_add_epi32(sums, _mm512_add_epi32(_mm512_slli_epi32(codes, 8), low));
   }
   out.sum = _mm512_reduce_add_epi32(sums);
 }
@@ -96,6 +94,37 @@ float peak_of(const float* x, int size) {
   float peak = 0;
   for (int i = 0; i < size; ++i) peak = std::max(peak, std::fabs(x[i]));
   return peak;
+}
+
+// Where the groups of a row go, one after the other.
+struct Places {
+  int8_t* codes;
+  int32_t* sums;
+  float* scales;
+  int64_t rows, stride;  // of the block; from quad to quad
+};
+
+// `quantize` to 8 bits, of `count` inputs.
+template <int GROUP>
+AVX512_VNNI void quantize_avx512(const float* x, int64_t count, const Matrix& matrix, Places to) {
+  const int32_t offset = -(1 << (matrix.bits - 1));
+  for (int64_t at = 0; at < count; at += GROUP) {
+    const __m512 first = _mm512_loadu_ps(x + at), second = GROUP == 32 ? _mm512_loadu_ps(x + at + 16) : first;
+    const float peak = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
+    const __m512 inverse = _mm512_set1_ps(peak > 0 ? 127.0f / peak : 0.0f);
+    const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(first, inverse));
+    const __m512i high = GROUP == 32 ? _mm512_cvtps_epi32(_mm512_mul_ps(second, inverse)) : _mm512_setzero_si512();
+    store_quads(low, to.codes, to.stride);
+    if (GROUP == 32) store_quads(high, to.codes + 4 * to.stride, to.stride);
+    const int32_t sum = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
+    const float scale = peak / 127.0f, mean = static_cast<float>(sum) * scale;
+    *to.scales = scale;
+    if (matrix.affine) std::memcpy(to.sums, &mean, 4);
+    else *to.sums = sum * offset;
+    to.codes += to.rows * GROUP;
+    to.sums += to.rows;
+    to.scales += to.rows;
+  }
 }
 
 AVX512_VNNI float tile_peak_avx512(const float* y) { return _mm512_reduce_max_ps(_mm512_loadu_ps(y)); }
@@ -172,6 +201,11 @@ void quantize(const float* x, int64_t n, int64_t in, int64_t row, int64_t from, 
   const bool amx = by_amx(isa, n);
   const int64_t block = row / kBlockRows * kBlockRows, rows = std::min<int64_t>(kBlockRows, n - block), lane = row - block;
   const int size = static_cast<int>(matrix.group);
+  if (isa >= kAvx512Vnni && !out.low) {
+    const int64_t codes = block * in + from * rows + lane * (amx ? size : 4), slot = (block * in + from * rows) / size + lane;
+    const Places places{out.high + codes, out.sums + slot, out.scales + slot, rows, amx ? 4 : rows * 4};
+    return (size == 16 ? quantize_avx512<16> : quantize_avx512<32>)(x + from, to - from, matrix, places);
+  }
   for (int64_t at = from; at < to; at += size) {
     const int64_t codes = block * in + at * rows + lane * (amx ? size : 4), slot = (block * in + at * rows) / size + lane;
     const float peak = isa >= kAvx512Vnni ? peak_avx512(x + at, size) : peak_of(x + at, size);

@@ -64,7 +64,7 @@ class RunOptions:
     no_adapter: bool = False
     cross_file: bool = False
     no_stop_rule: bool = False
-    heal: bool = False
+    no_heal: bool = False
     prefix_tokens: int | None = None
     suffix_tokens: int | None = None
     typed: int | None = None
@@ -73,13 +73,13 @@ class RunOptions:
         """The suite's, where the command line says nothing else."""
         given = {name: getattr(self, name) for name in ("context_tokens", "prefix_tokens", "suffix_tokens")}
         changed = replace(usual, **{name: tokens for name, tokens in given.items() if tokens is not None})
-        return replace(changed, stop_rule=usual.stop_rule and not self.no_stop_rule, heal=usual.heal or self.heal)
+        return replace(changed, stop_rule=usual.stop_rule and not self.no_stop_rule, heal=usual.heal and not self.no_heal)
 
     @property
     def note(self) -> str:
         """What of the product is not as it comes."""
         unusual = ["without the product's stop rule"] if self.no_stop_rule else []
-        unusual += ["half-typed words left out of the prompt"] if self.heal else []
+        unusual += ["half-typed words left in the prompt"] if self.no_heal else []
         unusual += [] if self.typed is None else [f"{self.typed or 'all'} characters of the first word typed"]
         sizes = ((self.prefix_tokens, "before"), (self.suffix_tokens, "after"))
         unusual += [f"{tokens} tokens {side} the hole" for tokens, side in sizes if tokens is not None]
@@ -238,7 +238,7 @@ def _output(suite: Suite, options: RunOptions) -> Path:
     parts += ["cross_file"] if options.cross_file else []
     parts += [] if options.limit is None else [f"n{options.limit}"]
     parts += ["no-stop-rule"] if options.no_stop_rule else []
-    parts += ["heal"] if options.heal else []
+    parts += ["no-heal"] if options.no_heal else []
     parts += [] if options.typed is None else [f"typed{options.typed}"]
     sizes = (("before", options.prefix_tokens), ("after", options.suffix_tokens))
     parts += [f"{side}{tokens}" for side, tokens in sizes if tokens is not None]
@@ -290,7 +290,7 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
         click.option(
             "--no-stop-rule", is_flag=True, help="Only the model's own stop and the token limit end an answer."
         ),
-        click.option("--heal", is_flag=True, help="Leave half-typed words out of the prompt (token healing)."),
+        click.option("--no-heal", is_flag=True, help="Leave half-typed words in the prompt (no token healing)."),
         click.option(
             "--typed",
             type=click.IntRange(min=0),

@@ -144,7 +144,7 @@ def latency(data: Path, repos: str, keys: int, idle: bool, **given: object) -> N
     total = sum(min(keys, len(case.target)) + 1 for case in cases)
     try:
         with progress_bar() as bar:
-            replayed = replay_keys(system, cases, keys, CompleterOptions(heal=options.heal), idle=idle)
+            replayed = replay_keys(system, cases, keys, CompleterOptions(heal=not options.no_heal), idle=idle)
             pressed.extend(bar.track(replayed, total=total, description="keystrokes"))
         cancelled = cancel_json(cancel_delays(system, cases))
     except KeyboardInterrupt:

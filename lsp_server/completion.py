@@ -78,9 +78,9 @@ class CompleterOptions:
     """Budget of repository context in the prompt; 0 = none, the measured default for the small models."""
     context_form: str = "comments"
     """Where in the prompt it stands: a row of ``context.forms.FORMS``."""
-    heal: bool = False
-    """Leave a half-typed word out of the prompt and have the answer begin with it. Off: no evaluation has shown yet
-    that it costs no exact matches. Only where nothing constrains or judges the answer, and the backend can."""
+    heal: bool = True
+    """Leave a half-typed word out of the prompt and have the answer begin with it: 7 exact matches of 100 more where
+    the cursor stands in one (LOG.md). Only where nothing constrains or judges the answer, and the backend can."""
     facts: bool = False
     """Gather without a budget too, in the background: what is known by then feeds drafts."""
     max_new_tokens: int = 64

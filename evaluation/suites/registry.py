@@ -25,7 +25,7 @@ class PromptPolicy:
     """None: the product's own choice at the cursor."""
     stop_rule: bool = True
     """Off: the model's own stop tokens and the token limit alone end an answer, to see where it would end."""
-    heal: bool = False
+    heal: bool = True
     """Half-typed words are left out of the prompt, as in ``CompleterOptions``."""
 
 

@@ -73,7 +73,8 @@ class RunOptions:
         """The suite's, where the command line says nothing else."""
         given = {name: getattr(self, name) for name in ("context_tokens", "prefix_tokens", "suffix_tokens")}
         changed = replace(usual, **{name: tokens for name, tokens in given.items() if tokens is not None})
-        return replace(changed, stop_rule=usual.stop_rule and not self.no_stop_rule, heal=usual.heal and not self.no_heal)
+        stop_rule, heal = usual.stop_rule and not self.no_stop_rule, usual.heal and not self.no_heal
+        return replace(changed, stop_rule=stop_rule, heal=heal)
 
     @property
     def note(self) -> str:

@@ -9,7 +9,7 @@ from holefill.context.types.fill_floor import names_outside
 from holefill.context.types.holes import HoleAt
 from holefill.context.types.pruning import Pruned, pruned
 from holefill.context.types.scope import Scope
-from holefill.context.types.skeleton import Skeleton, skeleton
+from holefill.context.types.skeleton import LONG_FOR_REPORTS, Skeleton, skeleton
 
 
 class HoleFacts:
@@ -30,7 +30,7 @@ class HoleFacts:
 
     @cached_property
     def pruned(self) -> Pruned:
-        return pruned(self.skeleton, self.at)
+        return pruned(skeleton(self.at, LONG_FOR_REPORTS), self.at)
 
     @cached_property
     def names(self) -> frozenset[str]:

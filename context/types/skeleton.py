@@ -24,6 +24,8 @@ from holefill.context.types.oracle import Hole
 
 _LONG_CHARS = 24_000
 """Shorter buffers are checked whole, in less time than this would save."""
+LONG_FOR_REPORTS = 6_000
+"""A report checks all of the file; the other questions, the function around the hole."""
 _NOTHING = re.compile(rb"(?:\s|#[^\n]*(?:\n|\Z))*")
 """A comment takes its whole line: a row of ``#`` that could be split anywhere would be tried in every way."""
 _MIN_BODY = 8
@@ -56,10 +58,11 @@ class Skeleton:
         return _blank(text, self.hole.language, moved)
 
 
-def skeleton(at: HoleAt) -> Skeleton:
-    """Of a short buffer, or of another language: everything stays."""
+def skeleton(at: HoleAt, long_chars: int | None = None) -> Skeleton:
+    """Of a buffer shorter than ``long_chars``, or of another language: everything stays."""
     hole, parsed = at.hole, at.repair.parsed
-    ranges = tuple(_ranges(parsed, hole)) if len(hole.text) >= _LONG_CHARS and hole.language in _BODIES else ()
+    is_long = len(hole.text) >= (_LONG_CHARS if long_chars is None else long_chars)
+    ranges = tuple(_ranges(parsed, hole)) if is_long and hole.language in _BODIES else ()
     if not ranges:
         return Skeleton(hole, (), hole.text)
     return Skeleton(replace(hole, text=_blank(hole.text, hole.language, ranges)), ranges, hole.text)

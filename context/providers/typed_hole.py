@@ -92,7 +92,9 @@ def _callee(spelled: str, label: str) -> str:
 
 
 def _shown(members: tuple[Member, ...]) -> list[str]:
-    public = [one for one in members if not one.name.startswith("__")][:_MAX_MEMBERS]
+    """What is certain, where anything is: guesses belong into no list of what a type has."""
+    certain = [one for one in members if one.certain]
+    public = [one for one in certain or members if not one.name.startswith("__")][:_MAX_MEMBERS]
     return [_with_parameters(one) for one in public]
 
 

@@ -24,6 +24,8 @@ ARMS = (
     "base x2",
 )
 """``x2``: twice the steps, the compute of a term with a second forward."""
+MIN_SEEDS = 3
+"""Fewer decide nothing."""
 MEASURES = ("loss", "right", "end", "exact")
 
 
@@ -51,7 +53,7 @@ class Verdict:
     means: Mapping[str, float]
     differences: Mapping[str, Interval]
     pays: bool
-    """The loss falls with an interval below 0, and with every seed."""
+    """The loss falls with an interval below 0, and with every one of at least ``MIN_SEEDS`` seeds."""
 
 
 def run_arms(
@@ -78,7 +80,8 @@ def run_arms(
                 say(f"{arm}, seed {seed}")
                 row = _run(weights, examples, held_out, replace(recipe, seed=seed), arm, settings)
                 with rows.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(asdict(row)) + "\n")
+                    cut_off = out.tell() and not rows.read_bytes().endswith(b"\n")
+                    out.write("\n" * bool(cut_off) + json.dumps(asdict(row)) + "\n")
             yield row
 
 
@@ -118,7 +121,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
         differences = {measure: _difference([base[row.seed] for row in mine], mine, measure) for measure in MEASURES}
         falls = all(_mean(row.values["loss"]) < _mean(base[row.seed].values["loss"]) for row in mine)
         means = {measure: _mean([_mean(row.values[measure]) for row in mine]) for measure in MEASURES}
-        pays = arm != BASE and falls and differences["loss"].high < 0
+        pays = arm != BASE and len(mine) >= MIN_SEEDS and falls and differences["loss"].high < 0
         found.append(Verdict(arm, len(mine), _mean([row.seconds for row in mine]), means, differences, pays))
     return found
 

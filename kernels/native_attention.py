@@ -1,15 +1,16 @@
 """Softmax attention over cached rows whose result for a row does not depend on the rows that share the forward.
 
 Shapes
-    q       [n, heads, dim]         float32; rows may be strided
-    keys    [kv_heads, total, dim]  float32; heads may be strided, the last n rows are the new ones
+    q       [n, heads, dim]             float32; rows may be strided
+    keys    [kv_heads, pool rows, dim]  float32; heads may be strided
     values  like keys
-    hidden  [n, n]                  bool, hidden[i, j]: new row i does not see new row j; None is causal
-    out     [n, heads, dim]         float32
+    rows    [total]                     int32, each key's pool row, the last n are the new ones; None: key j is row j
+    hidden  [n, n]                      bool, hidden[i, j]: new row i does not see new row j; None is causal
+    out     [n, heads, dim]             float32
 
 Query head h reads KV head h // (heads / kv_heads). A hidden key adds exact zeros and sums run key by key, so a row of a
-draft tree equals the same row decoded alone, bit for bit: what makes greedy speculation lossless. The torch products do
-not promise that (their blocking depends on n).
+draft tree equals the same row decoded alone, bit for bit, wherever in the pool its keys lie: what makes greedy
+speculation and shared prefixes lossless. The torch products do not promise that (their blocking depends on n).
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ HEAD_SIZES = frozenset({32, 64, 80, 96, 128})
 """What the library is compiled for."""
 
 
-def reference(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float) -> Tensor:
+def reference(
+    q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float, rows: Tensor | None = None
+) -> Tensor:
+    if rows is not None:
+        keys, values = keys[:, rows], values[:, rows]
     n, heads, dim = q.shape
     kv_heads, total, _ = keys.shape
     # The heads that share a KV head become rows of one product: [kv_head, group · n, dim].
@@ -41,14 +46,19 @@ def reference(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, sc
     return out.view(heads, n, dim).transpose(0, 1)
 
 
-def native_attention(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float) -> Tensor:
+def native_attention(
+    q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, scale: float, rows: Tensor | None = None
+) -> Tensor:
     """The native kernel. Raises ValueError for a wrong shape or dtype; ask ``supports`` first."""
     n, heads, dim = q.shape
-    kv_heads, total, _ = keys.shape
+    kv_heads, pool, _ = keys.shape
+    rows = torch.arange(pool, dtype=torch.int32) if rows is None else rows
+    total = len(rows)
     kernel = _kernel()
     if kernel is None or dim not in HEAD_SIZES:
         raise ValueError(f"no native attention here for heads of size {dim}: use reference()")
-    if heads % kv_heads or keys.shape != (kv_heads, total, dim) or values.shape != keys.shape or total < n:
+    check_rows(rows, pool)
+    if heads % kv_heads or keys.shape != (kv_heads, pool, dim) or values.shape != keys.shape or total < n:
         raise ValueError(f"q {tuple(q.shape)}, keys {tuple(keys.shape)} and values {tuple(values.shape)} do not fit")
     if {q.dtype, keys.dtype, values.dtype} != {torch.float32} or q.device.type != "cpu":
         raise ValueError(f"attention on the CPU takes float32, not {q.dtype}, {keys.dtype}, {values.dtype}")
@@ -59,11 +69,21 @@ def native_attention(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | N
     mask = None if hidden is None else hidden.contiguous()
     out = torch.empty(n, heads, dim)
     status = kernel(
-        *(q.data_ptr(), q.stride(0), keys.data_ptr(), values.data_ptr(), keys.stride(0)),
+        *(q.data_ptr(), q.stride(0), keys.data_ptr(), values.data_ptr(), keys.stride(0), rows.data_ptr()),
         *(0 if mask is None else mask.data_ptr(), out.data_ptr(), n, heads, kv_heads, total, dim, scale, threads()),
     )
     assert status == 0, f"head size {dim} is not compiled"
     return out
+
+
+def check_rows(rows: Tensor, pool: int) -> None:
+    """Raises ValueError for a table of rows that the kernels could not read, or that leads out of the pool."""
+    if rows.dtype != torch.int32 or rows.dim() != 1 or not rows.is_contiguous() or rows.is_cuda:
+        raise ValueError(f"rows must be dense int32 [keys] on the CPU, not {rows.dtype} {tuple(rows.shape)}")
+    if len(rows):
+        least, most = (int(row) for row in rows.aminmax())
+        if not 0 <= least <= most < pool:
+            raise ValueError(f"rows {least} … {most} do not fit a pool of {pool}")
 
 
 def supports(head_dim: int) -> bool:
@@ -79,7 +99,7 @@ def _kernel() -> Callable[..., int] | None:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     kernel = native.holefill_attention
     kernel.argtypes = [
-        *(pointer, number, pointer, pointer, number, pointer, pointer),
+        *(pointer, number, pointer, pointer, number, pointer, pointer, pointer),
         *(number, number, number, number, number, ctypes.c_float, ctypes.c_int),
     ]
     run: Callable[..., int] = kernel

@@ -3,7 +3,8 @@
 Shapes
     x             [n, hidden]                          float32, replaced by the result
     cos, sin      [n, 1, dim]                          float32, the sign of the rotation folded into sin
-    keys, values  [layers, kv_heads, capacity, dim]    float32; rows length … length + n are written
+    keys, values  [layers, kv_heads, capacity, dim]    float32
+    rows          [length + n]                         int32, the row of each token; the last n are written
     hidden        [n, n]                               bool, [i, j]: new row i does not see new row j; None is causal
 
 The same operations as the blocks of ``model.transformer`` on the native back end, but for the order of fp32 sums in a
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from holefill.kernels.grouped_linear import GroupedStack, kernels
 from holefill.kernels.library import library, threads
+from holefill.kernels.native_attention import check_rows
 from holefill.kernels.native_attention import supports as supports_attention
 
 AVX512_VNNI = 2
@@ -108,7 +110,7 @@ class _Shape(ctypes.Structure):
 
 class _Call(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("x", "cos", "sin", "keys", "values", "hidden")),
+        *((name, ctypes.c_void_p) for name in ("x", "cos", "sin", "keys", "values", "rows", "hidden")),
         *((name, ctypes.c_int64) for name in ("n", "length", "capacity")),
     )
 
@@ -134,7 +136,13 @@ class NativeLayers:
         return NativeLayers([replace(weights, additions=more) for weights, more in pairs], self._shape)
 
     def __call__(
-        self, x: Tensor, tables: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, length: int, hidden: Tensor | None
+        self,
+        x: Tensor,
+        tables: tuple[Tensor, Tensor],
+        keys: Tensor,
+        values: Tensor,
+        rows: Tensor,
+        hidden: Tensor | None,
     ) -> None:
         """Replaces x and writes the n new rows of keys and values. Raises ValueError for a wrong shape or dtype."""
         n, dim = x.shape[0], self._shape.head_dim
@@ -145,14 +153,15 @@ class NativeLayers:
         cos, sin = (table.contiguous() for table in tables)
         for table in (cos, sin):
             _require("cos and sin", table, (n, 1, dim))
-        if not 0 <= length <= keys.shape[2] - n:
-            raise ValueError(f"{n} rows after {length} do not fit a cache of {keys.shape[2]}")
+        check_rows(rows, keys.shape[2])
+        if len(rows) < n:
+            raise ValueError(f"{len(rows)} rows are too few for {n} new tokens")
         if hidden is not None and (hidden.dtype != torch.bool or hidden.shape != (n, n)):
             raise ValueError(f"hidden must be bool [{n}, {n}], not {hidden.dtype} {tuple(hidden.shape)}")
         mask = None if hidden is None else hidden.contiguous()
         call = _Call(
             *(x.data_ptr(), cos.data_ptr(), sin.data_ptr(), keys.data_ptr(), values.data_ptr()),
-            *(None if mask is None else mask.data_ptr(), n, length, keys.shape[2]),
+            *(rows.data_ptr(), None if mask is None else mask.data_ptr(), n, len(rows) - n, keys.shape[2]),
         )
         status = _kernel()(ctypes.byref(self._sizes), self._table, ctypes.byref(call), threads())
         if status:

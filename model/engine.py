@@ -21,7 +21,8 @@ from holefill.model.constrain.verification import Guide, guided_verify
 from holefill.model.errors import EngineError
 from holefill.model.healing import Healing, Spellings
 from holefill.model.job import Job
-from holefill.model.kv.prefix import Cache, PrefixCache, Slot
+from holefill.model.kv.prefix import Pool, PrefixCache, Running
+from holefill.model.kv.rows import RowTable
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.spec.top import Likeliest, likeliest
@@ -32,23 +33,25 @@ from holefill.model.turns import Turns
 
 log = logging.getLogger(__name__)
 
-FIRST_ROWS = 1024  # of a new cache, which grows: a document's prompt stays within its window
-
-
-class KVRows(Cache, Protocol):
-    def keep(self, rows: Sequence[int]) -> None:
-        """Of all rows keep these (ascending, absolute), moved together."""
-
-
 TRIES = 2  # branches per alternative asked for: some lead back to an answer already known
+CONTEXTS = 4
+"""Of the longest prompt, whose rows the cache holds unless its size is given."""
 
-C = TypeVar("C", bound=KVRows)
+C = TypeVar("C", bound=RowTable)
 
 
 class Target(Protocol[C]):
     """What the engine needs of ``model.transformer.Transformer``."""
 
-    def new_cache(self, capacity: int) -> C: ...
+    @property
+    def row_bytes(self) -> int:
+        """Memory of one token's keys and values."""
+
+    def new_pool(self, rows: int) -> Pool[C]:
+        """Holds at most so many tokens."""
+
+    def new_cache(self, capacity: int) -> C:
+        """A sequence apart from that pool."""
 
     def forward(
         self,
@@ -91,8 +94,9 @@ class EngineOptions:
     name: str = ""
     max_context: int = 8192
     """Tokens of prompt and answer together."""
-    slots: int = 4
-    """Token sequences whose KV rows are kept."""
+    cache_mb: float | None = None
+    """Memory for keys and values at most; by default that of four whole contexts (fp32: 768 MB for the 0.5B, 1,792 for
+    the 1.5B), of which a CPU takes only what is used."""
     prefill_chunk: int = 32
     """Rows of one forward, which a cancel and, in idle time, a request wait for (0.5B, one Zen 5 core: 45 ms). More at
     once are no faster on one core (512 rows by 32 and 128: 724 and 726 ms) and 8 % faster on two."""
@@ -119,9 +123,10 @@ class Engine(Generic[C]):
         self._speculator = speculator
         self._constrain = constrain
         fim = tokenizer.fim_ids()
-        self._prefixes: PrefixCache[C] = PrefixCache(
-            lambda: transformer.new_cache(FIRST_ROWS), self._options.slots, None if fim is None else fim[1]
-        )
+        self._rows = CONTEXTS * self._options.max_context
+        if self._options.cache_mb is not None:
+            self._rows = max(1, int(self._options.cache_mb * 2**20) // transformer.row_bytes)
+        self._prefixes = PrefixCache(transformer.new_pool(self._rows), None if fim is None else fim[1])
         self._turns = Turns()
         self._spellings: Spellings | None = None
         self._closed = False
@@ -193,19 +198,22 @@ class Engine(Generic[C]):
             yield job.answer.last(job.interrupted() or FinishReason.CANCELLED, job.timing())
         except (RuntimeError, MemoryError) as error:
             log.error("the forward pass failed: %s", type(error).__name__)
-            self._prefixes.clear()  # rows of a half-done forward are not to be trusted
             raise EngineError(f"the model could not compute this request ({error}): try a shorter prompt") from error
         finally:
             if computing:
                 self._turns.leave()
 
     def _run(self, job: Job) -> Iterator[Chunk]:
-        slot = self._prefill(job)
-        finish = job.interrupted()
-        if finish is None and job.request.max_tokens > 0:
-            yield from self._decode(job, slot)
-            return
-        yield job.answer.last(finish or FinishReason.LENGTH, job.timing())
+        running = Running(self._prefixes)
+        try:
+            self._prefill(job, running)
+            finish = job.interrupted()
+            if finish is None and job.request.max_tokens > 0:
+                yield from self._decode(job, running)
+                return
+            yield job.answer.last(finish or FinishReason.LENGTH, job.timing())
+        finally:
+            running.stop()  # what was computed is the next request's, however this one ended
 
     def check(self, request: GenerateRequest) -> None:
         """Raises ``EngineError`` for a request that cannot be answered, before any work."""
@@ -224,66 +232,71 @@ class Engine(Generic[C]):
                 f"the prompt ({len(request.prompt_ids)} tokens) and max_tokens ({request.max_tokens}) exceed the "
                 f"context of {self._options.max_context}: shorten one of them"
             )
+        if total > self._rows:
+            raise EngineError(
+                f"the prompt and max_tokens need {total} rows and the cache has {self._rows}: shorten one of them, or "
+                "give the engine more memory (--cache-mb)"
+            )
 
-    def _prefill(self, job: Job) -> Slot[C]:
+    def _prefill(self, job: Job, running: Running[C]) -> None:
         """All but the last chunk of ``job.ids``, which the first decode round takes along with its drafts.
 
         Where nothing is to be decoded, all but the last id.
         """
         chunk = self._options.prefill_chunk
         left = chunk if job.request.max_tokens > 0 else 1
-        slot = self._prefixes.take(job.ids)
-        job.cached_tokens = job.cached_tokens or slot.cache.length
-        while len(job.ids) - slot.cache.length > left and job.interrupted() is None:
-            if self._give_way(job):
-                slot = self._prefixes.take(job.ids)
+        running.start(job.ids)
+        job.cached_tokens = job.cached_tokens or running.cache.length
+        while len(job.ids) - running.cache.length > left and job.interrupted() is None:
+            if self._give_way(job, running):
+                running.start(job.ids)
                 continue
-            end = min(slot.cache.length + chunk, len(job.ids) - 1)
-            self._extend(job, slot, job.ids[slot.cache.length : end])
-        return slot
+            end = min(running.cache.length + chunk, len(job.ids) - 1)
+            self._extend(job, running, job.ids[running.cache.length : end])
 
-    def _extend(self, job: Job, slot: Slot[C], ids: list[int]) -> None:
+    def _extend(self, job: Job, running: Running[C], ids: list[int]) -> None:
         """Rows without logits; in idle time (a background job) with: drafters learn from them, for 30 % more work."""
         if not ids:
             return
         learner = self._speculator if job.request.background else None
         rows = torch.arange(len(ids)) if learner is not None else torch.tensor([], dtype=torch.long)
-        logits = self._transformer.forward(torch.tensor(ids), slot.cache, logit_rows=rows)
-        slot.ids += ids
+        logits = self._transformer.forward(torch.tensor(ids), running.cache, logit_rows=rows)
+        running.ids += ids
         if learner is not None:
             learner.learn(ids, likeliest(logits))
-            learner.follow(slot.ids)
+            learner.follow(running.ids)
 
-    def _give_way(self, job: Job) -> bool:
-        """A background job lets waiting interactive ones compute; True when it did, and must take its slot anew."""
+    def _give_way(self, job: Job, running: Running[C]) -> bool:
+        """A background job lets waiting interactive ones compute; True when it did, and must start anew."""
         if not job.request.background or not self._turns.interactive_waiting():
             return False
+        running.stop()
         self._turns.leave()
         if not self._turns.enter(True, job.cancel, job.interrupted):
             raise _TurnLostError
         return True
 
-    def _decode(self, job: Job, slot: Slot[C]) -> Iterator[Chunk]:
+    def _decode(self, job: Job, running: Running[C]) -> Iterator[Chunk]:
         """Rounds of propose → forward → verify → commit, each of which commits one token or more."""
         answer = job.answer
         guide = self._guide(job)
         if job.request.alternatives > 0:
             job.steps = []
         if job.healing is not None and job.healing.left:
-            self._heal(job, slot, job.healing)
+            self._heal(job, running, job.healing)
         while (finish := answer.finish or job.interrupted()) is None:
-            if self._give_way(job):
-                slot = self._prefill(job)
+            if self._give_way(job, running):
+                self._prefill(job, running)
                 continue
             tree = self._propose(job, guide)
-            pending = job.ids[slot.cache.length : -1]
-            logits = self._forward(pending, tree, slot)
+            pending = job.ids[running.cache.length : -1]
+            logits = self._forward(pending, tree, running)
             position, top = len(job.ids) - len(job.request.prompt_ids), likeliest(logits)
             if guide is None:
                 verdict = verify(tree, logits, job.request.sampling, position=position, top=top)
             else:
                 verdict = guided_verify(guide, tree, logits, job.request.sampling, position, top)
-            self._commit(slot, len(pending), tree, verdict)
+            self._commit(running, pending, tree, verdict)
             self._mark_round(job)
             job.ids += verdict.tokens
             if job.steps is not None:
@@ -298,15 +311,16 @@ class Engine(Generic[C]):
         timing = job.timing()
         last = answer.last(finish, timing)
         wanted = job.request.alternatives > 0
+        running.stop()  # other answers begin with its rows
         yield replace(last, candidates=self._candidates(job, answer.whole())) if wanted else last
 
-    def _heal(self, job: Job, slot: Slot[C], healing: Healing) -> None:
+    def _heal(self, job: Job, running: Running[C], healing: Healing) -> None:
         """Token by token, without drafts, until the typed characters are repeated: one or two rounds."""
         while healing.left and job.answer.finish is None and job.interrupted() is None:
-            tree, pending = DraftTree.root(job.ids[-1]), job.ids[slot.cache.length : -1]
-            logits = healing.mask(self._forward(pending, tree, slot))
+            tree, pending = DraftTree.root(job.ids[-1]), job.ids[running.cache.length : -1]
+            logits = healing.mask(self._forward(pending, tree, running))
             verdict = verify(tree, logits, job.request.sampling, position=len(job.ids) - len(job.request.prompt_ids))
-            self._commit(slot, len(pending), tree, verdict)
+            self._commit(running, pending, tree, verdict)
             self._mark_round(job)
             job.ids += verdict.tokens
             if job.steps is not None:
@@ -342,8 +356,13 @@ class Engine(Generic[C]):
                 other.healing.take(self.tokenizer.token_bytes(step.token))
             if answer.finish is None:
                 answer.push(step.token, step.logprob)
-        for _ in self._decode(other, self._prefill(other)):
-            pass
+        running = Running(self._prefixes)
+        try:
+            self._prefill(other, running)
+            for _ in self._decode(other, running):
+                pass
+        finally:
+            running.stop()
         whole = answer.whole()
         kept = (other.steps or [])[: len(whole.token_ids)]
         return None if answer.finish is None else whole, kept or list(branch.steps)
@@ -367,30 +386,28 @@ class Engine(Generic[C]):
             return self._speculator.propose(job.request, job.ids, budget)
         return guide.prune(self._speculator.propose(job.request, job.ids, budget, guide.forced(budget)))
 
-    def _forward(self, pending: list[int], tree: DraftTree, slot: Slot[C]) -> torch.Tensor:
+    def _forward(self, pending: list[int], tree: DraftTree, running: Running[C]) -> torch.Tensor:
         """Logits [len(tree), vocab]; ``pending`` are the ids before the root that have no rows yet."""
-        before, n, start = len(pending), len(pending) + len(tree), slot.cache.length
+        before, n, start = len(pending), len(pending) + len(tree), running.cache.length
         positions = mask = None
         if len(tree) > 1:
             positions = torch.tensor([*range(start, start + before), *(start + before + d for d in tree.depth)])
             mask = torch.ones(n, n, dtype=torch.bool).tril()
             mask[before:, before:] = ancestor_mask(tree)
-        logits = self._transformer.forward(
+        return self._transformer.forward(
             torch.tensor([*pending, *tree.token]),
-            slot.cache,
+            running.cache,
             positions=positions,
             tree_mask=mask,
             logit_rows=torch.arange(before, n),
         )
-        slot.ids += [*pending, *tree.token]
-        return logits
 
-    def _commit(self, slot: Slot[C], before: int, tree: DraftTree, verdict: Verdict) -> None:
+    def _commit(self, running: Running[C], pending: list[int], tree: DraftTree, verdict: Verdict) -> None:
         """Keep the rows of the accepted path."""
-        start = slot.cache.length - len(tree)
+        start = running.cache.length - len(tree)
         if len(verdict.path) < len(tree):
-            slot.cache.keep([*range(start), *(start + node for node in verdict.path)])
-        slot.ids[start:] = [tree.token[node] for node in verdict.path]
+            running.cache.keep([*range(start), *(start + node for node in verdict.path)])
+        running.ids += [*pending, *(tree.token[node] for node in verdict.path)]
 
     def _mark_round(self, job: Job) -> None:
         """The first round ends the prefill: its forward took the last of the prompt."""

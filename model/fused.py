@@ -29,8 +29,9 @@ BOUNDS = 8
 class Inputs:
     """n new rows behind ``length`` cached ones, in one int64 tensor, so that one copy brings them to the device.
 
-    packed: bounds · ancestor words [n · words] · slots [n] · ids [n] · positions [n], each run padded to even length,
-    because Triton compiles another kernel for a pointer off its 16 bytes.
+    packed: bounds · ancestor words [n · words] · pool rows of all keys [max_keys, two in a number] · those of the new
+    ones [n] · ids [n] · positions [n], each run padded to even length, because Triton compiles another kernel for a
+    pointer off its 16 bytes.
     """
 
     packed: Tensor
@@ -42,20 +43,28 @@ class Inputs:
 
     @classmethod
     def of(
-        cls, ids: Tensor, positions: Tensor, sees: Tensor | None, length: int, max_keys: int | None = None
+        cls, ids: Tensor, positions: Tensor, sees: Tensor | None, rows: Tensor, max_keys: int | None = None
     ) -> Inputs:
-        """ids, positions [n]; ``sees`` bool [n, n], new row i sees new row j; None: causal. All on the CPU."""
-        n, end = len(ids), length + len(ids)
+        """ids, positions [n]; ``sees`` bool [n, n], new row i sees new row j; None: causal; ``rows`` int32
+        [length + n], every key's row of the pool. All on the CPU."""
+        n, end = len(ids), len(rows)
+        length, max_keys = end - n, end if max_keys is None else max_keys
         words = 0 if sees is None else -(-n // WORD)
         bits = torch.empty(0, dtype=torch.int64) if sees is None else ancestor_words(sees).flatten()
-        runs = [torch.tensor([0, n, 0, length, length, end, 0, end]), bits, torch.arange(length, end), ids, positions]
+        every = torch.nn.functional.pad(rows, (0, 2 * _pairs(max_keys) - end)).view(torch.int64)
+        runs = [torch.tensor([0, n, 0, length, length, end, 0, end]), bits, every, rows[length:].long(), ids, positions]
         packed = torch.cat([torch.nn.functional.pad(run, (0, len(run) % 2)) for run in runs])
-        return cls(packed, n, words, end if max_keys is None else max_keys)
+        return cls(packed, n, words, max_keys)
 
     @property
     def cached(self) -> int:
         """Known on the CPU only; a graph reaches ``max_keys``."""
         return int(self.packed[3])
+
+
+def _pairs(keys: int) -> int:
+    """Numbers that hold so many rows, an even count."""
+    return -(-keys // 4) * 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class FusedBlock:
     ) -> tuple[Tensor, Tensor]:
         """``x`` is what the layer before adds to its ``stream``; returns the same two of this layer.
 
-        keys, values [capacity, kv_heads, head_dim].
+        keys, values [pool rows, kv_heads, head_dim].
         """
         y, stream = self._ops.rms_norm(x, stream, self._attn_norm, self._eps)
         queries = self._ops.rope(self._qkv(y), rows.cos, rows.sin, rows.slots, keys, values)
@@ -128,7 +137,7 @@ class FusedDecoder:
     ) -> Tensor:
         """Logits in fp32 of the rows asked for; writes the new rows' keys and values.
 
-        ``packed`` is ``inputs.packed`` on the device. keys, values [layers, kv_heads, capacity, head_dim].
+        ``packed`` is ``inputs.packed`` on the device. keys, values [layers, kv_heads, pool rows, head_dim].
         """
         rows = self._rows(inputs, packed)
         x = self._embed[rows.ids] if isinstance(self._embed, Tensor) else self._embed.rows(rows.ids)
@@ -144,14 +153,16 @@ class FusedDecoder:
         n, even = inputs.n, inputs.n + inputs.n % 2
         bits = inputs.words * n
         queries, prefix, new, every = packed[:BOUNDS].int().view(4, 2)
-        after = BOUNDS + bits + bits % 2
+        table = BOUNDS + bits + bits % 2
+        after = table + _pairs(inputs.max_keys)
+        pool = packed[table:after].view(torch.int32)
         slots, ids, positions = (packed[after + run * even :][:n] for run in range(3))
         angles = positions.float()[:, None] * self._frequencies
         if inputs.words == 0:
-            segments = ((Segments(queries, every, n, inputs.max_keys), Visible.CAUSAL),)
+            segments = ((Segments(queries, every, n, inputs.max_keys, pool), Visible.CAUSAL),)
             return Rows(ids, angles.cos(), angles.sin(), slots, segments, None)
         words = packed[BOUNDS : BOUNDS + bits].view(n, inputs.words)
-        cached = (Segments(queries, prefix, n, inputs.max_keys - n), Visible.ALL)
-        among = (Segments(queries, new, n, n), Visible.BITS)
+        cached = (Segments(queries, prefix, n, inputs.max_keys - n, pool), Visible.ALL)
+        among = (Segments(queries, new, n, n, pool), Visible.BITS)
         parts = (cached, among) if inputs.max_keys > n else (among,)
         return Rows(ids, angles.cos(), angles.sin(), slots, parts, words)

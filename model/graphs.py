@@ -2,7 +2,8 @@
 
 A small model's forward is some 250 short launches, a graph is one. What it reads is fixed when it is recorded, so a
 forward is padded to its bucket: with rows that no other row sees, and launches that reach more keys than there are.
-The padded forward is an ordinary forward of more rows, and equals the eager one row by row.
+The padded forward is an ordinary forward of more rows, and equals the eager one row by row. Which rows of the pool it
+reads and writes is data: a recording serves every sequence of its pool.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 LEAST_KEYS = 512
 GRAPHS = 64
-"""Kept at once: a graph belongs to one cache's memory, and an engine has a few caches."""
+"""Kept at once: a graph belongs to one pool's memory, which moves when the pool grows."""
 
 Step = Callable[[], Tensor]
 Record = Callable[[Step], Step]
@@ -80,7 +81,7 @@ class Forwards:
         if self._record is not None and not (isinstance(logit_rows, Tensor) and len(logit_rows) == 0):
             bucket = bucket_of(len(ids), cache.length, cache.max_context, tree=sees is not None)
         if bucket is None:
-            return self.eager(Inputs.of(ids, positions, sees, cache.length), cache, logit_rows)
+            return self.eager(Inputs.of(ids, positions, sees, cache.table(len(ids))), cache, logit_rows)
         return self._by_graph(bucket, ids, cache, positions, sees)[: len(ids)][logit_rows].clone()
 
     def eager(self, inputs: Inputs, cache: KVCache, logit_rows: slice | Tensor) -> Tensor:
@@ -88,9 +89,9 @@ class Forwards:
 
     def _by_graph(self, bucket: Bucket, ids: Tensor, cache: KVCache, positions: Tensor, sees: Tensor | None) -> Tensor:
         """Logits of all rows of the bucket, in memory that the next replay writes again."""
-        cache.reserve(bucket.rows)
-        inputs = Inputs.of(*pad(ids, positions, sees, bucket.rows), cache.length, bucket.keys)
-        key = (bucket, cache.keys.data_ptr(), cache.values.data_ptr(), cache.capacity)
+        table = F.pad(cache.table(len(ids)), (0, bucket.rows - len(ids)), value=cache.pool.capacity)  # its padding row
+        inputs = Inputs.of(*pad(ids, positions, sees, bucket.rows), table, bucket.keys)
+        key = (bucket, cache.keys.data_ptr(), cache.values.data_ptr(), cache.pool.capacity)
         recorded = self._graphs.get(key)
         if recorded is None:
             recorded = self._graphs[key] = self._recorded(inputs, cache)

@@ -29,7 +29,8 @@ from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
 from holefill.model.errors import EngineError
 from holefill.model.forms import choose_form
-from holefill.model.kv.cache import KVCache
+from holefill.model.kv.cache import Index, KVCache
+from holefill.model.kv.pool import TokenPool, row_bytes
 from holefill.model.packed import load_packed
 from holefill.model.weights import Progress, Weights, load_dense
 
@@ -61,6 +62,10 @@ def native_layers(weights: Weights) -> NativeLayers | None:
         attn_norm, mlp_norm = (weights.vector(f"{at}.{name}") for name in ("attn_norm", "mlp_norm"))
         layers.append(LayerWeights(attn_norm, qkv, bias, o, mlp_norm, gate_up, down))
     return NativeLayers(layers, LayerShape(config.heads, config.kv_heads, config.head_dim, config.rms_eps))
+
+
+GPU_ROWS = 4096
+"""Of a new pool on a GPU, where memory is taken at once; it doubles as it fills."""
 
 
 class Rope:
@@ -108,6 +113,11 @@ class Step:
     """How torch attention cuts its sums; empty where it does not."""
     native: bool
     """Whether the compiled attention runs; its result for a row depends on nothing but what the row sees."""
+    table: Tensor
+    """int32 [cached + n], the pool row of every key; the compiled attention's."""
+    new: Index
+    seen: Index
+    """The pool rows of the new tokens, and of all: as torch indexes them."""
 
 
 class Attention:
@@ -126,12 +136,14 @@ class Attention:
         n, turned = x.shape[0], self._heads + self._kv_heads
         qkv = self._qkv(x).view(n, turned + self._kv_heads, self._head_dim)
         qk = self._rope.rotate(qkv[:, :turned], step.tables)
-        keys, values = cache.write(self._layer, qk[:, self._heads :].transpose(0, 1), qkv[:, turned:].transpose(0, 1))
+        keys, values = cache.keys[self._layer], cache.values[self._layer]
+        keys[:, step.new] = qk[:, self._heads :].transpose(0, 1)
+        values[:, step.new] = qkv[:, turned:].transpose(0, 1)
         q = qk[:, : self._heads]
         if step.native:
-            out = native_attention(q, keys, values, step.hidden, self._head_dim**-0.5)
+            out = native_attention(q, keys, values, step.hidden, self._head_dim**-0.5, step.table)
         else:
-            out = self._attend(q, keys, values, step)
+            out = self._attend(q, keys[:, step.seen], values[:, step.seen], step)
         return self._o(out.reshape(n, -1).to(x.dtype))
 
     def _attend(self, q: Tensor, keys: Tensor, values: Tensor, step: Step) -> Tensor:
@@ -275,8 +287,22 @@ class Transformer:
         pairs = [[adapter.pair(linear.name) for linear in block.linears] for block in self._blocks]
         return [tuple(None if pair is None else low_rank(*pair) for pair in layer) for layer in pairs]
 
+    @property
+    def row_bytes(self) -> int:
+        """Memory of one token's keys and values."""
+        return row_bytes(self.config, self.dtype)
+
+    def new_pool(self, rows: int) -> TokenPool:
+        first = rows if self.device.type == "cpu" else min(rows, GPU_ROWS)
+        return TokenPool(self.config, first, rows, dtype=self.dtype, device=self.device)
+
     def new_cache(self, capacity: int) -> KVCache:
-        return KVCache(self.config, capacity, dtype=self.dtype, device=self.device)
+        """A sequence with a pool of its own, which grows up to the model's context."""
+        limit = self.config.max_context
+        rows = max(1, min(capacity, limit))
+        cache = TokenPool(self.config, rows, limit, dtype=self.dtype, device=self.device).sequence()
+        cache.reserve(rows)
+        return cache
 
     @torch.inference_mode()
     def forward(
@@ -312,11 +338,13 @@ class Transformer:
         native = self._native and cache.keys.dtype == torch.float32
         on_cpu = device.type == "cpu" and self.dtype == torch.float32
         parts = key_parts(cache.length, positions) if on_cpu and not native else []
-        step = Step(self._rope.tables(positions.to(device)), hidden, parts, native)
+        tables, length, table = self._rope.tables(positions.to(device)), cache.length, cache.table(n)
         x = self._embed[ids] if isinstance(self._embed, Tensor) else self._embed.rows(ids)
         if self._layers is not None:
-            self._layers(x, step.tables, cache.keys, cache.values, cache.length, hidden)
+            self._layers(x, tables, cache.keys, cache.values, table, hidden)
         else:
+            new, seen = cache.index(length, length + n), cache.index(0, length + n)
+            step = Step(tables, hidden, parts, native, table, new, seen)
             for block in self._blocks:
                 x = block(x, cache, step)
         cache.length += n

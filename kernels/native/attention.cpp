@@ -2,7 +2,8 @@
 //
 // A query's result depends only on the keys it sees and their order: scores are one dot product each, the softmax
 // denominator and the output are summed key by key, and a hidden key adds exact zeros. So a row verified in a draft tree
-// equals the same row decoded alone, bit for bit, wherever its ancestors lie among the new rows.
+// equals the same row decoded alone, bit for bit, wherever its ancestors lie among the new rows, and wherever in the pool
+// keys lie: a key's index orders the sums, its row is only where it is read.
 
 #include "attention.h"
 
@@ -16,7 +17,7 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int kQueries = 8;       // a task: that many (row, head) pairs of one KV head, side by side in every register
 constexpr int64_t kBlock = 32;    // keys whose values stay in L1 while all columns of the output are summed
-constexpr int64_t kAhead = 1024;  // floats between a key and the one fetched with it
+constexpr int64_t kAhead = 1024;  // floats of keys between a key and the one fetched with it
 
 // Sixteen vectors → one vector of their sixteen sums.
 AVX512 inline __m512 sum_lanes(__m512* v) {
@@ -32,21 +33,37 @@ AVX512 inline __m512 sum_lanes(__m512* v) {
   return _mm512_add_ps(_mm512_shuffle_f32x4(v[0], v[1], 0x88), _mm512_shuffle_f32x4(v[0], v[1], 0xdd));
 }
 
-// scores[key][query] of all eight queries against keys [0, last), two keys at a time: 16 sums fill the registers.
-template <int VECTORS>
-AVX512 void score(const float* q, const float* keys, int64_t last, float* scores) {
-  constexpr int dim = VECTORS * kLanes;
-  for (int64_t key = 0; key < last; key += 2) {
-    const float* first = keys + key * dim;
-    const float* second = keys + std::min(key + 1, last - 1) * dim;
+// Whether keys [from, to) of a block lie one behind the other, as most do: then no key's row has to be looked up.
+AVX512 bool is_run(const int32_t* rows, int64_t from, int64_t to) {
+  const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (int64_t at = from; at < to; at += kLanes) {
+    const auto inside = static_cast<__mmask16>((1u << std::min<int64_t>(kLanes, to - at)) - 1);
+    const __m512i expected = _mm512_add_epi32(_mm512_set1_epi32(rows[from] + static_cast<int32_t>(at - from)), steps);
+    if (_mm512_mask_cmpneq_epi32_mask(inside, _mm512_maskz_loadu_epi32(inside, rows + at), expected)) return false;
+  }
+  return true;
+}
+
+// scores[key][query] of all eight queries against keys [from, to), two keys at a time: 16 sums fill the registers.
+template <int VECTORS, bool RUN>
+AVX512 void score(const float* q, const float* keys, const int32_t* rows, int64_t from, int64_t to, int64_t last,
+                  float* scores) {
+  constexpr int64_t dim = VECTORS * kLanes, ahead = kAhead / dim;
+  const float* run = keys + (rows[from] - from) * dim;
+  for (int64_t key = from; key < to; key += 2) {
+    const int64_t next = std::min(key + 1, to - 1);
+    const float* first = RUN ? run + key * dim : keys + rows[key] * dim;
+    const float* second = RUN ? run + next * dim : keys + rows[next] * dim;
+    const float* first_ahead = RUN ? first + kAhead : keys + rows[std::min(key + ahead, last - 1)] * dim;
+    const float* second_ahead = RUN ? first + dim + kAhead : keys + rows[std::min(key + 1 + ahead, last - 1)] * dim;
     __m512 parts[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) parts[i] = _mm512_setzero_ps();
 #pragma GCC unroll 1
     for (int i = 0; i < dim; i += kLanes) {
       const __m512 a = _mm512_loadu_ps(first + i), b = _mm512_loadu_ps(second + i);
-      _mm_prefetch(first + i + kAhead, _MM_HINT_T0);
-      _mm_prefetch(first + i + dim + kAhead, _MM_HINT_T0);
+      _mm_prefetch(first_ahead + i, _MM_HINT_T0);
+      _mm_prefetch(second_ahead + i, _MM_HINT_T0);
 #pragma GCC unroll 8
       for (int query = 0; query < kQueries; ++query) {
         const __m512 part = _mm512_load_ps(q + query * dim + i);
@@ -77,17 +94,20 @@ AVX512 __m256 exponentiate(float* scores, int64_t last) {
 }
 
 // sums[query][i … i + 16 · VECTORS) += weights · values over keys [from, to), key by key.
-template <int VECTORS>
-AVX512 void weigh(const float* weights, const float* values, int64_t from, int64_t to, int64_t dim, float* sums) {
+template <int VECTORS, bool RUN>
+AVX512 void weigh(const float* weights, const float* values, const int32_t* rows, int64_t from, int64_t to, int64_t dim,
+                  float* sums) {
+  const float* run = values + (rows[from] - from) * dim;
   __m512 parts[kQueries][VECTORS];
 #pragma GCC unroll 8
   for (int query = 0; query < kQueries; ++query)
 #pragma GCC unroll 2
     for (int i = 0; i < VECTORS; ++i) parts[query][i] = _mm512_load_ps(sums + query * dim + i * kLanes);
   for (int64_t key = from; key < to; ++key) {
+    const float* row = RUN ? run + key * dim : values + rows[key] * dim;
     __m512 value[VECTORS];
 #pragma GCC unroll 2
-    for (int i = 0; i < VECTORS; ++i) value[i] = _mm512_loadu_ps(values + key * dim + i * kLanes);
+    for (int i = 0; i < VECTORS; ++i) value[i] = _mm512_loadu_ps(row + i * kLanes);
 #pragma GCC unroll 8
     for (int query = 0; query < kQueries; ++query) {
       const __m512 weight = _mm512_set1_ps(weights[key * kQueries + query]);
@@ -99,6 +119,24 @@ AVX512 void weigh(const float* weights, const float* values, int64_t from, int64
   for (int query = 0; query < kQueries; ++query)
 #pragma GCC unroll 2
     for (int i = 0; i < VECTORS; ++i) _mm512_store_ps(sums + query * dim + i * kLanes, parts[query][i]);
+}
+
+template <int VECTORS, bool RUN>
+AVX512 void weigh_block(const float* weights, const float* values, const int32_t* rows, int64_t from, int64_t to,
+                        float* sums) {
+  constexpr int dim = VECTORS * kLanes;
+  for (int i = 0; i + 2 * kLanes <= dim; i += 2 * kLanes)
+    weigh<2, RUN>(weights, values + i, rows, from, to, dim, sums + i);
+  if constexpr (VECTORS % 2)
+    weigh<1, RUN>(weights, values + dim - kLanes, rows, from, to, dim, sums + dim - kLanes);
+}
+
+template <int VECTORS>
+AVX512 void score_block(const float* q, const float* keys, const int32_t* rows, int64_t from, int64_t last,
+                        float* scores) {
+  const int64_t to = std::min(last, from + kBlock);
+  if (is_run(rows, from, to)) score<VECTORS, true>(q, keys, rows, from, to, last, scores);
+  else score<VECTORS, false>(q, keys, rows, from, to, last, scores);
 }
 
 // Which of the eight queries do not see key `base + j`: bit by bit.
@@ -125,7 +163,8 @@ AVX512 void attend(const Attention& p, int64_t kv_head, int64_t first, int count
   }
   const int64_t last = p.hidden ? p.total : base + rows[kQueries - 1] + 1;
   scores.resize(static_cast<std::size_t>((last + 1) * kQueries));
-  score<VECTORS>(q, p.keys + kv_head * p.kv_stride, last, scores.data());
+  for (int64_t from = 0; from < last; from += kBlock)
+    score_block<VECTORS>(q, p.keys + kv_head * p.kv_stride, p.rows, from, last, scores.data());
   for (int64_t key = p.hidden ? base : base + rows[0]; key < last; ++key) {
     float* line = scores.data() + key * kQueries;
     const auto hidden = static_cast<__mmask8>(hidden_queries(p, rows, key - base));
@@ -135,9 +174,8 @@ AVX512 void attend(const Attention& p, int64_t kv_head, int64_t first, int count
   const float* values = p.values + kv_head * p.kv_stride;
   for (int64_t from = 0; from < last; from += kBlock) {
     const int64_t to = std::min(last, from + kBlock);
-    for (int i = 0; i + 2 * kLanes <= dim; i += 2 * kLanes) weigh<2>(scores.data(), values + i, from, to, dim, sums + i);
-    if constexpr (VECTORS % 2)
-      weigh<1>(scores.data(), values + dim - kLanes, from, to, dim, sums + dim - kLanes);
+    if (is_run(p.rows, from, to)) weigh_block<VECTORS, true>(scores.data(), values, p.rows, from, to, sums);
+    else weigh_block<VECTORS, false>(scores.data(), values, p.rows, from, to, sums);
   }
   for (int query = 0; query < count; ++query) {
     float* out = p.out + (rows[query] * p.heads + kv_head * group + (first + query) % group) * dim;
@@ -177,11 +215,11 @@ int holefill_attention_supported() {
 
 // 0 on success, 1 for a head size without an instantiation.
 int holefill_attention(const float* q, int64_t q_stride, const float* keys, const float* values, int64_t kv_stride,
-                       const uint8_t* hidden, float* out, int64_t n, int64_t heads, int64_t kv_heads, int64_t total,
-                       int64_t dim, float scale, int threads) {
+                       const int32_t* rows, const uint8_t* hidden, float* out, int64_t n, int64_t heads,
+                       int64_t kv_heads, int64_t total, int64_t dim, float scale, int threads) {
   if (!attention_supports(dim)) return 1;
   if (n == 0) return 0;
-  const Attention p{q, keys, values, hidden, out, n, heads, kv_heads, total, q_stride, kv_stride, dim, scale};
+  const Attention p{q, keys, values, rows, hidden, out, n, heads, kv_heads, total, q_stride, kv_stride, dim, scale};
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     std::vector<float> scores;

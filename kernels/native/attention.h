@@ -6,8 +6,9 @@
 
 struct Attention {
   const float* q;         // [n, heads, dim], row stride q_stride
-  const float* keys;      // [kv_heads, total, dim], head stride kv_stride; the last n rows are the new ones
+  const float* keys;      // [kv_heads, pool rows, dim], head stride kv_stride
   const float* values;    // like keys
+  const int32_t* rows;    // [total], the pool row of each key; the last n keys are the new ones
   const uint8_t* hidden;  // [n, n], nonzero = row i does not see new row j; null = causal
   float* out;             // [n, heads, dim]
   int64_t n, heads, kv_heads, total, q_stride, kv_stride, dim;

@@ -196,13 +196,13 @@ class Forward {
       const float *cos = call_.cos + row * dim, *sin = call_.sin + row * dim;
       for (int64_t head = 0; head < shape_.heads; ++head) rotate(q + head * dim, cos, sin, dim, q + head * dim);
       for (int64_t head = 0; head < shape_.kv_heads; ++head) {
-        const int64_t place = head * kv_stride + (call_.length + row) * dim;
+        const int64_t place = head * kv_stride + call_.rows[call_.length + row] * dim;
         rotate(q + (shape_.heads + head) * dim, cos, sin, dim, keys + place);
         std::memcpy(values + place, q + turned + head * dim, static_cast<std::size_t>(dim) * sizeof(float));
       }
     }
-    const ::Attention problem{qkv_.get(), keys, values, call_.hidden, attended_.get(), call_.n, shape_.heads,
-                              shape_.kv_heads, call_.length + call_.n, qkv_width_, kv_stride, dim,
+    const ::Attention problem{qkv_.get(), keys, values, call_.rows, call_.hidden, attended_.get(), call_.n,
+                              shape_.heads, shape_.kv_heads, call_.length + call_.n, qkv_width_, kv_stride, dim,
                               1.0f / std::sqrt(static_cast<float>(dim))};
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < attention_tasks(problem); ++task) run_attention_task(problem, task, scores);

@@ -40,6 +40,7 @@ struct Call {
   float* x;                // [n, hidden], replaced by the result
   const float *cos, *sin;  // [n, dim], the sign of the rotation folded into sin
   float *keys, *values;    // [layer, kv_head, capacity, dim]
+  const int32_t* rows;     // [length + n], where each token's keys and values lie; the last n are written
   const uint8_t* hidden;   // [n, n] or null
   int64_t n, length, capacity;
 };

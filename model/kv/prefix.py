@@ -1,78 +1,78 @@
-"""Which KV rows a prompt can reuse: a few caches, each holding one token sequence, chosen by longest common prefix."""
+"""The prefix cache: what requests computed stays in a radix tree over one pool of rows, the least recently used first
+out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
+import numpy as np
 
-class Cache(Protocol):
-    """What this module needs of ``model.kv.cache.KVCache``."""
+from holefill.model.kv.radix import Node, RadixTree
+from holefill.model.kv.rows import Rows, RowTable
+
+C = TypeVar("C", bound=RowTable)
+C_co = TypeVar("C_co", bound=RowTable, covariant=True)
+BATCH = 64
+"""Rows are evicted by this part of the pool, or every forward of a full one would look for the oldest."""
+
+
+class Pool(Protocol[C_co]):
+    """``model.kv.rows.RowPool``, whose sequences are of one class."""
+
+    reclaim: Callable[[int], object]
 
     @property
-    def length(self) -> int: ...
+    def capacity(self) -> int: ...
 
-    def truncate(self, length: int) -> None:
-        """Forget the rows from ``length`` on."""
+    def sequence(self, shared: Rows) -> C_co: ...
 
-
-C = TypeVar("C", bound=Cache)
-
-
-class Slot(Generic[C]):
-    """One cache and the tokens its rows stand for: row i is ``ids[i]``."""
-
-    def __init__(self, cache: C) -> None:
-        self.cache = cache
-        self.ids: list[int] = []
-
-    def truncate(self, length: int) -> None:
-        self.cache.truncate(length)
-        del self.ids[length:]
+    def give(self, rows: Rows) -> None: ...
 
 
 class PrefixCache(Generic[C]):
-    """``slots`` caches, least recently used first out, so that documents edited in turn do not evict each other.
+    def __init__(self, pool: Pool[C], suffix_id: int | None = None) -> None:
+        """``suffix_id``: see ``RadixTree``."""
+        self.pool = pool
+        self.tree = RadixTree(suffix_id)
+        pool.reclaim = self._reclaim
 
-    ``suffix_id`` is the token behind which a prompt holds the text after the cursor: every key changes that part, so
-    it tells nothing about which document a prompt is of.
+    def _reclaim(self, missing: int) -> None:
+        self.pool.give(self.tree.evict(max(missing, self.pool.capacity // BATCH)))
+
+
+class Running(Generic[C]):
+    """The sequence of one request while it is computed: ``ids[i]`` is token i of ``cache``.
+
+    Only ids of whole forwards, whose drafts are dropped, belong here: they are what the tree gets. ``cache`` may hold
+    more.
     """
 
-    def __init__(self, new_cache: Callable[[], C], slots: int, suffix_id: int | None = None) -> None:
-        self._new_cache = new_cache
-        self._limit = slots
-        self._suffix_id = suffix_id
-        self._slots: list[Slot[C]] = []  # least recently used first
+    def __init__(self, prefixes: PrefixCache[C]) -> None:
+        self._prefixes = prefixes
+        self._node: Node | None = None
+        self._cache: C | None = None
+        self.ids: list[int] = []
 
-    def take(self, ids: Sequence[int]) -> Slot[C]:
-        """The slot to compute ``ids`` in, truncated to what it shares with them (at most all but the last id)."""
-        slot = self._choose(ids)
-        slot.truncate(min(common_prefix(slot.ids, ids), len(ids) - 1))
-        if slot in self._slots:
-            self._slots.remove(slot)
-        self._slots.append(slot)
-        return slot
+    @property
+    def cache(self) -> C:
+        assert self._cache is not None, "start() comes first"
+        return self._cache
 
-    def clear(self) -> None:
-        self._slots.clear()
+    def start(self, ids: Sequence[int]) -> None:
+        """Begin with what is known of ``ids``: at most all but the last, whose logits are wanted."""
+        self.stop()
+        self._node, rows = self._prefixes.tree.match(ids[:-1])
+        self._prefixes.tree.lock(self._node)
+        self._cache = self._prefixes.pool.sequence(rows)
+        self.ids = list(ids[: len(rows)])
 
-    def _choose(self, ids: Sequence[int]) -> Slot[C]:
-        best = max(self._slots, key=lambda slot: common_prefix(slot.ids, ids), default=None)
-        if best is not None and self._same_document(best.ids, ids):
-            return best
-        return self._slots[0] if len(self._slots) >= self._limit else Slot(self._new_cache())
-
-    def _same_document(self, held: Sequence[int], ids: Sequence[int]) -> bool:
-        """Half of the shorter one: a shared preamble alone must not make one document overwrite another's rows."""
-        return 2 * common_prefix(held, ids) >= min(self._before_suffix(held), self._before_suffix(ids))
-
-    def _before_suffix(self, ids: Sequence[int]) -> int:
-        at = next((i for i, id_ in enumerate(ids) if id_ == self._suffix_id), 0)
-        return at or len(ids)
-
-
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """Number of leading ids the two share."""
-    shortest = min(len(left), len(right))
-    return next((i for i, (a, b) in enumerate(islice(zip(left, right, strict=False), shortest)) if a != b), shortest)
+    def stop(self) -> None:
+        """Leave everything computed to others; does nothing when stopped."""
+        if self._cache is None or self._node is None:
+            return
+        tree, rows, known = self._prefixes.tree, self._cache.leave(), len(self.ids)
+        spare = tree.insert(self.ids, rows[:known])
+        tree.unlock(self._node)
+        self._prefixes.pool.give(np.concatenate((spare, rows[known:])))
+        self._cache = self._node = None

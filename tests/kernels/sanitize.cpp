@@ -12,8 +12,8 @@ void holefill_coarse(const uint8_t*, int64_t, uint8_t*);
 int holefill_top_supported();
 void holefill_top(const float*, int64_t, int64_t, int64_t, int32_t*, float*, int);
 int holefill_attention_supported();
-int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const uint8_t*, float*, int64_t,
-                       int64_t, int64_t, int64_t, int64_t, float, int);
+int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const int32_t*, const uint8_t*,
+                       float*, int64_t, int64_t, int64_t, int64_t, int64_t, float, int);
 }
 
 #include <cstdio>
@@ -49,8 +49,10 @@ int layers(int64_t n, int64_t dim, bool tree) {
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = i + 1; j < n; ++j) mask[i * n + j] = 1;
   const Shape shape{2, hidden, heads, kv_heads, dim, 1e-6};
-  const Call call{x.data(), table.data(), table.data(), keys.data(), values.data(), tree ? mask.data() : nullptr,
-                  n, length, capacity};
+  std::vector<int32_t> rows(length + n);  // from the end of the buffer on
+  for (int64_t i = 0; i < length + n; ++i) rows[i] = static_cast<int32_t>(capacity - 1 - i);
+  const Call call{x.data(), table.data(), table.data(), keys.data(), values.data(), rows.data(),
+                  tree ? mask.data() : nullptr, n, length, capacity};
   return holefill_layers(&shape, all.data(), &call, 2);
 }
 
@@ -94,11 +96,13 @@ int main() {
         for (int64_t total : {n, n + 17}) {
           const int64_t heads = 6, kv_heads = 2;
           std::vector<float> q(n * heads * dim, 0.1f), keys(kv_heads * total * dim, 0.2f), out(q.size());
+          std::vector<int32_t> rows(total);
+          for (int64_t i = 0; i < total; ++i) rows[i] = static_cast<int32_t>(total - 1 - i);
           std::vector<uint8_t> hidden(n * n);
           for (int64_t i = 0; i < n; ++i)
             for (int64_t j = i + 1; j < n; ++j) hidden[i * n + j] = 1;
-          if (holefill_attention(q.data(), heads * dim, keys.data(), keys.data(), total * dim, hidden.data(), out.data(),
-                                     n, heads, kv_heads, total, dim, 0.125f, 2))
+          if (holefill_attention(q.data(), heads * dim, keys.data(), keys.data(), total * dim, rows.data(), hidden.data(),
+                                 out.data(), n, heads, kv_heads, total, dim, 0.125f, 2))
             return std::fprintf(stderr, "no attention for heads of %d\n", static_cast<int>(dim)), 1;
         }
   if (holefill_isa() >= kAvx512Vnni)

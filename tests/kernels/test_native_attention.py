@@ -64,6 +64,25 @@ def test_a_row_does_not_depend_on_n() -> None:
         assert torch.equal(alone[0], together[row])
 
 
+@pytest.mark.parametrize("dim", sorted(HEAD_SIZES))
+@pytest.mark.parametrize("n", [1, 9])
+def test_where_keys_lie_changes_no_bit(dim: int, n: int) -> None:
+    q, keys, values = make(n, 14, 2, 131, dim)
+    total = 131 + n
+    generator = torch.Generator().manual_seed(1)
+    expected = native_attention(q, keys, values, None, 0.125)
+    for rows in (torch.randperm(400, generator=generator)[:total].int(), torch.arange(200, 200 + total).int()):
+        pools = torch.full((2, 2, 400, dim), torch.nan)  # a row that is not the sequence's would be seen
+        pools[0][:, rows], pools[1][:, rows] = keys, values
+        assert torch.equal(native_attention(q, *pools, None, 0.125, rows), expected)
+        torch.testing.assert_close(reference(q, *pools, None, 0.125, rows), expected, rtol=0, atol=TOLERANCE)
+        swapped = rows.clone()
+        swapped[[3, 4]] = rows[[4, 3]]
+        assert not torch.equal(native_attention(q, *pools, None, 0.125, swapped), expected), "the order of keys counts"
+        swapped[3] = swapped[5]  # the planted fault: one row twice
+        assert (native_attention(q, *pools, None, 0.125, swapped) - expected).abs().max() > TOLERANCE
+
+
 def test_large_scores_do_not_overflow() -> None:
     q, keys, values = make(3, 4, 2, 40, 64)
     q, keys, values = q * 100, keys.contiguous() * 100, values.contiguous()
@@ -80,5 +99,14 @@ def test_wrong_input_raises() -> None:
         native_attention(q, keys.double(), values.double(), None, 1.0)
     with pytest.raises(ValueError, match="hidden must be"):
         native_attention(q, keys, values, torch.zeros(2, 3, dtype=torch.bool), 1.0)
+    for rows, says in (
+        (torch.tensor([0, 1, 5]).int(), "do not fit a pool"),
+        (torch.tensor([0, -1, 2]).int(), "do not fit a pool"),
+        (torch.tensor([0, 1, 2]), "int32"),
+        (torch.arange(6).int()[::2], "dense"),
+        (torch.tensor([0]).int(), "do not fit"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            native_attention(q, keys, values, None, 1.0, rows)
     with pytest.raises(ValueError, match="size 48"):
         native_attention(q[..., :48], keys[..., :48], values[..., :48], None, 1.0)

@@ -109,14 +109,17 @@ def oracle(
     return x
 
 
-Forward = Callable[[Tensor, tuple[Tensor, Tensor], Tensor, Tensor, int, Tensor | None], Tensor]
+Forward = Callable[[Tensor, tuple[Tensor, Tensor], Tensor, Tensor, int | Tensor, Tensor | None], Tensor]
 
 
 def native(layers: NativeLayers) -> Forward:
+    """Behind so many rows, or with a table of them."""
+
     def run(
-        x: Tensor, cos_sin: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, length: int, hidden: Tensor | None
+        x: Tensor, cos_sin: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, at: int | Tensor, hidden: Tensor | None
     ) -> Tensor:
-        layers(out := x.clone(), cos_sin, keys, values, length, hidden)
+        rows = torch.arange(at + len(x), dtype=torch.int32) if isinstance(at, int) else at
+        layers(out := x.clone(), cos_sin, keys, values, rows, hidden)
         return out
 
     return run
@@ -192,19 +195,40 @@ def test_a_branch_of_a_tree_is_the_same_alone() -> None:
     assert not torch.equal(causal[2], y[2])
 
 
+@pytest.mark.parametrize("hidden", [None, TREE.logical_not()], ids=["chain", "tree"])
+def test_where_rows_lie_changes_no_bit(hidden: Tensor | None) -> None:
+    run, x, cos_sin = native(NativeLayers(WEIGHTS, SHAPE)), inputs(4), tables(torch.arange(CACHED, CACHED + 4))
+    plain = cache()
+    expected = run(x, cos_sin, *plain, CACHED, hidden)
+    rows = torch.randperm(90, generator=torch.Generator().manual_seed(3))[: CACHED + 4].int()
+    pool = torch.full((2, LAYERS, SHAPE.kv_heads, 90, SHAPE.head_dim), torch.nan)
+    for buffer, whole in zip(pool, cache(), strict=True):
+        buffer[:, :, rows[:CACHED]] = whole[:, :, :CACHED]
+    untouched = torch.ones(90, dtype=torch.bool).index_fill(0, rows.long(), value=False)
+    assert torch.equal(run(x, cos_sin, *pool, rows, hidden), expected)
+    for buffer, whole in zip(pool, plain, strict=True):
+        assert torch.equal(buffer[:, :, rows], whole[:, :, : CACHED + 4])
+        assert buffer[:, :, untouched].isnan().all()
+    assert not torch.equal(run(x, cos_sin, *pool, rows.roll(1), hidden), expected)
+
+
 def test_wrong_input_raises() -> None:
     layers, (keys, values) = NativeLayers(WEIGHTS, SHAPE), cache()
-    x, cos_sin = inputs(2), tables(torch.arange(2))
+    x, cos_sin, rows = inputs(2), tables(torch.arange(2)), torch.arange(2, dtype=torch.int32)
     with pytest.raises(ValueError, match="x must be"):
-        layers(x[:, 1:], cos_sin, keys, values, 0, None)
+        layers(x[:, 1:], cos_sin, keys, values, rows, None)
     with pytest.raises(ValueError, match="keys must be"):
-        layers(x, cos_sin, keys[:1], values, 0, None)
+        layers(x, cos_sin, keys[:1], values, rows, None)
     with pytest.raises(ValueError, match="cos and sin"):
-        layers(x, tables(torch.arange(3)), keys, values, 0, None)
-    with pytest.raises(ValueError, match="do not fit a cache"):
-        layers(x, cos_sin, keys, values, keys.shape[2] - 1, None)
+        layers(x, tables(torch.arange(3)), keys, values, rows, None)
+    with pytest.raises(ValueError, match="do not fit a pool"):
+        layers(x, cos_sin, keys, values, rows + keys.shape[2] - 1, None)
+    with pytest.raises(ValueError, match="too few"):
+        layers(x, cos_sin, keys, values, rows[:1], None)
+    with pytest.raises(ValueError, match="int32"):
+        layers(x, cos_sin, keys, values, rows.long(), None)
     with pytest.raises(ValueError, match="hidden must be"):
-        layers(x, cos_sin, keys, values, 0, TREE)
+        layers(x, cos_sin, keys, values, rows, TREE)
     with pytest.raises(ValueError, match="matrices"):
         NativeLayers([replace(WEIGHTS[0], o=WEIGHTS[0].down)], SHAPE)
     swapped = LowRank(low_rank(WEIGHTS[0].o, torch.Generator()).b, low_rank(WEIGHTS[0].o, torch.Generator()).a)

@@ -11,6 +11,7 @@ import tokenizers
 import torch
 from tokenizers import decoders, models, pre_tokenizers
 
+from holefill.model.kv.rows import RowPool, RowTable
 from holefill.model.tokenizer import Tokenizer, _byte_of_char
 from holefill.model.transformer import Transformer
 
@@ -30,21 +31,6 @@ def _byte_bpe() -> tokenizers.Tokenizer:
     return bpe
 
 
-class ScriptedCache:
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-
-    @property
-    def length(self) -> int:
-        return len(self.ids)
-
-    def truncate(self, length: int) -> None:
-        del self.ids[length:]
-
-    def keep(self, rows: Sequence[int]) -> None:
-        self.ids = [self.ids[row] for row in rows]
-
-
 class Scripted:
     """A target that continues a prompt with a fixed script: the next token depends on how many rows follow it."""
 
@@ -54,14 +40,18 @@ class Scripted:
         self.forwards: list[int] = []
         self.before_forward: Callable[[], None] = lambda: None
         self.seconds = 0.0
+        self.row_bytes = 2**20  # so that a cache of n MB holds n rows
 
-    def new_cache(self, capacity: int) -> ScriptedCache:
-        return ScriptedCache()
+    def new_pool(self, rows: int) -> RowPool:
+        return RowPool(rows)
+
+    def new_cache(self, capacity: int) -> RowTable:
+        return RowPool(capacity).sequence()
 
     def forward(
         self,
         ids: torch.Tensor,
-        cache: ScriptedCache,
+        cache: RowTable,
         *,
         positions: torch.Tensor | None = None,
         tree_mask: torch.Tensor | None = None,
@@ -71,7 +61,8 @@ class Scripted:
         time.sleep(self.seconds)
         self.forwards.append(len(ids))
         first = cache.length
-        cache.ids += ids.tolist()
+        cache.reserve(len(ids))
+        cache.length += len(ids)
         at = positions if positions is not None else torch.arange(first, first + len(ids))
         rows = range(len(ids)) if logit_rows is None else logit_rows.tolist()
         logits = torch.full((len(rows), 260), -10.0)

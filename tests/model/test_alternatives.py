@@ -14,7 +14,6 @@ import torch
 from holefill.model.alternatives import Explorer, Step, steps_of
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
-from holefill.model.kv.prefix import common_prefix
 from holefill.model.request import Candidate, Chunk, GenerateRequest, Shape, StopSpec
 from holefill.model.serving.protocol import dump_chunk, dump_request, load_chunk, parse_body
 from holefill.model.spec.cost import CostCurve
@@ -79,6 +78,10 @@ def engines(tiny_transformer: Transformer, byte_tokenizer: Tokenizer) -> list[En
     return [Engine(tiny_transformer, byte_tokenizer, options, speculator) for speculator in (None, drafting)]
 
 
+def shared(left: Sequence[int], right: Sequence[int]) -> int:
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+
+
 def last_of(engine: Engine[Any], request: GenerateRequest) -> tuple[str, Chunk]:
     chunks = list(engine.generate(request, CancelToken()))
     return "".join(chunk.text for chunk in chunks), chunks[-1]
@@ -94,7 +97,7 @@ def test_candidates_are_what_the_model_says_from_their_branch(engines: list[Engi
         assert len({candidate.text.strip() for candidate in last.candidates}) == len(last.candidates)
         assert [c.mean_logprob for c in others] == sorted((c.mean_logprob for c in others), reverse=True)
         for other in others:
-            differs = max(common_prefix(c.token_ids, other.token_ids) for c in last.candidates if c is not other)
+            differs = max(shared(c.token_ids, other.token_ids) for c in last.candidates if c is not other)
             prompt = (*request.prompt_ids, *other.token_ids[: differs + 1])
             rest = list(other.token_ids[differs + 1 :])  # its last branch is behind: from there on it is greedy
             again = GenerateRequest(prompt, max_tokens=max(len(rest), 1))

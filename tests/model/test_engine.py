@@ -24,7 +24,7 @@ from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
 
 PROMPT = tuple(range(40))
-SMALL = EngineOptions(slots=2, prefill_chunk=8, draft_budget=6, max_context=400)
+SMALL = EngineOptions(prefill_chunk=8, draft_budget=6, max_context=400)
 
 
 def collect(engine: Engine[Any], request: GenerateRequest, cancel: CancelToken | None = None) -> list[Chunk]:
@@ -111,7 +111,7 @@ def test_deadline_keeps_the_text_so_far(
 def test_interactive_interrupts_background(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
     target = scripted(400, "ab")
     target.seconds = 0.01
-    engine = Engine(target, byte_tokenizer, EngineOptions(slots=2, prefill_chunk=8, max_context=1000))
+    engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=8, max_context=1000))
     order: list[str] = []
     long = tuple(i % 250 for i in range(400))
 
@@ -261,11 +261,11 @@ def answer(engine: Engine[Any], request: GenerateRequest) -> tuple[str, tuple[in
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=st.lists(st.integers(0, len(REQUESTS) - 1), min_size=1, max_size=6), slots=st.integers(1, 3))
+@given(order=st.lists(st.integers(0, len(REQUESTS) - 1), min_size=1, max_size=6), rows=st.integers(110, 300))
 def test_what_was_cached_before_changes_nothing(
-    tiny_transformer: Transformer, byte_tokenizer: Tokenizer, order: list[int], slots: int
+    tiny_transformer: Transformer, byte_tokenizer: Tokenizer, order: list[int], rows: int
 ) -> None:
-    options = EngineOptions(slots=slots, prefill_chunk=16, max_context=400)
+    options = EngineOptions(cache_mb=rows * tiny_transformer.row_bytes / 2**20, prefill_chunk=16, max_context=400)
     used = Engine(tiny_transformer, byte_tokenizer, options)
     for index in order:
         fresh = Engine(tiny_transformer, byte_tokenizer, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
@@ -140,11 +141,27 @@ def test_keep_refuses_nonsense(pair: tuple[Transformer, torch.nn.Module]) -> Non
     assert cache.length == 8
 
 
-def test_a_cache_that_grew_inside_a_forward_keeps_a_path(pair: tuple[Transformer, torch.nn.Module]) -> None:
-    """Growth happens in inference mode; moving rows of such a buffer outside of it is refused by torch."""
+def test_a_kept_path_moves_no_row(pair: tuple[Transformer, torch.nn.Module]) -> None:
     ours, _ = pair
     cache = ours.new_cache(4)
     ours.forward(IDS[:8], cache)
-    moved = cache.keys[:, :, 7].clone()
-    cache.keep([*range(6), 7])
-    torch.testing.assert_close(cache.keys[:, :, 6], moved)
+    before = cache.keys.clone()
+    cache.keep([*range(5), 7])
+    assert cache.rows().tolist() == [0, 1, 2, 3, 4, 7]
+    assert cache.rows(2)[6:].tolist() == [5, 6], "the rows of dropped tokens are the next to be written"
+    assert torch.equal(cache.keys, before)
+
+
+def test_where_rows_lie_changes_no_bit(pair: tuple[Transformer, torch.nn.Module]) -> None:
+    """In a fresh pool, behind each other; and in one with holes, taken in two sizes."""
+    ours, _ = pair
+    fresh, pool = ours.new_cache(64), ours.new_pool(100)
+    pool.keys.fill_(torch.nan)  # a row that is not the sequence's would be seen
+    pool.values.fill_(torch.nan)
+    holes = pool.take(100)
+    pool.give(holes[np.random.default_rng(2).permutation(100)[:60]])
+    scattered = pool.sequence()
+    for part in IDS.split(13):
+        expected = ours.forward(part, fresh, logit_rows=slice(None))
+        assert torch.equal(ours.forward(part, scattered, logit_rows=slice(None)), expected)
+    assert (np.diff(scattered.rows()) != 1).sum() > 10

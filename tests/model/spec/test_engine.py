@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
+from holefill.model.kv.rows import RowPool, RowTable
 from holefill.model.request import FinishReason, GenerateRequest, Sampling
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.drafters import SEARCHING
@@ -97,7 +98,7 @@ def random_requests(rng: random.Random, count: int) -> list[GenerateRequest]:
 
 def test_greedy_with_any_drafters_is_plain_greedy(tiny: Transformer, byte_tokenizer: Tokenizer) -> None:
     """200 prompts, each drafter alone and all together; the first 40 twice, when the drafters know the answer."""
-    options = EngineOptions(slots=2, prefill_chunk=16, max_context=256, vocab_size=260)
+    options = EngineOptions(prefill_chunk=16, max_context=256, vocab_size=260)
     requests = random_requests(random.Random(1), PROMPTS - 40)
     requests += requests[:40]
     plain = Engine(tiny, byte_tokenizer, options)
@@ -157,23 +158,6 @@ def test_the_report_counts_tokens_per_forward(tiny: Transformer, byte_tokenizer:
     assert report.speedup("ours") == 1
 
 
-class HashCache:
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, int]] = []
-
-    @property
-    def length(self) -> int:
-        return len(self.rows)
-
-    def truncate(self, length: int) -> None:
-        assert length <= len(self.rows)
-        del self.rows[length:]
-
-    def keep(self, rows: Sequence[int]) -> None:
-        assert list(rows) == sorted(set(rows))
-        self.rows = [self.rows[row] for row in rows]
-
-
 class HashTarget:
     """Every token depends on all tokens and positions a row sees: one row too many, missing or misplaced changes it.
 
@@ -182,6 +166,9 @@ class HashTarget:
 
     def __init__(self) -> None:
         self.before_forward: list[CancelToken] = []
+        self.row_bytes = 2**20  # so that a cache of n MB holds n rows
+        self.stored: dict[int, tuple[int, int]] = {}
+        """Position and token of each row of the pool."""
 
     @staticmethod
     def next_token(rows: Sequence[tuple[int, int]]) -> int:
@@ -189,13 +176,16 @@ class HashTarget:
         tail = [token for _, token in sorted(rows)[-2:]]
         return 40 + (total % 7 if total % 5 == 0 else (tail[-1] * 3 + tail[0]) % 11)
 
-    def new_cache(self, capacity: int) -> HashCache:
-        return HashCache()
+    def new_pool(self, rows: int) -> RowPool:
+        return RowPool(rows)
+
+    def new_cache(self, capacity: int) -> RowTable:
+        return RowPool(capacity).sequence()
 
     def forward(
         self,
         ids: torch.Tensor,
-        cache: HashCache,
+        cache: RowTable,
         *,
         positions: torch.Tensor | None = None,
         tree_mask: torch.Tensor | None = None,
@@ -206,9 +196,11 @@ class HashTarget:
         first, n = cache.length, len(ids)
         at = (torch.arange(first, first + n) if positions is None else positions).tolist()
         mask = (torch.ones(n, n, dtype=torch.bool).tril() if tree_mask is None else tree_mask).tolist()
-        past = list(cache.rows)
+        cache.reserve(n)
+        past = [self.stored[row] for row in cache.rows().tolist()]
         new = list(zip(at, ids.tolist(), strict=True))
-        cache.rows += new
+        self.stored.update(zip(cache.rows(n)[first:].tolist(), new, strict=True))
+        cache.length += n
         rows = range(n) if logit_rows is None else logit_rows.tolist()
         logits = torch.zeros(len(rows), 260)
         for index, row in enumerate(rows):
@@ -236,12 +228,24 @@ def edit(rng: random.Random, document: list[int]) -> None:
         document[:] = [40 + rng.randrange(11) for _ in range(rng.randrange(4, 30))]
 
 
+def balances(engine: Engine[RowTable]) -> bool:
+    """Between requests every row is free or held by the tree, once."""
+    pool, tree = engine._prefixes.pool, engine._prefixes.tree
+    assert isinstance(pool, RowPool)
+    held, nodes = list[int](), [tree._root]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.children.values()
+        held += node.rows.tolist()
+    return len(held) == len(set(held)) == tree.held == pool.capacity - pool.free
+
+
 def test_interleaved_requests_cancels_and_edits_leak_no_row(byte_tokenizer: Tokenizer) -> None:
+    """Over a pool that is full most of the time, so that rows are evicted and written anew all along."""
     rng = random.Random(9)
     target, drafting = HashTarget(), speculator()
-    engine = Engine(
-        target, byte_tokenizer, EngineOptions(slots=3, prefill_chunk=8, draft_budget=8, max_context=64), drafting
-    )
+    options = EngineOptions(cache_mb=192, prefill_chunk=8, draft_budget=8, max_context=64)
+    engine = Engine(target, byte_tokenizer, options, drafting)
     documents = [[40 + rng.randrange(11) for _ in range(12)] for _ in range(3)]
     for _ in range(INTERLEAVINGS):
         document = rng.choice(documents)
@@ -261,13 +265,16 @@ def test_interleaved_requests_cancels_and_edits_leak_no_row(byte_tokenizer: Toke
             reader.close()
         else:
             engine.warm(document)
+        if rng.random() < 0.01:
+            assert balances(engine)
         if rng.random() < 0.002:
             drafting.reset(rng.choice(list(Scope)))
+    assert balances(engine)
     assert drafting.tally.tokens / drafting.tally.rounds > 1.2
 
 
 def test_threads_get_the_sequential_answers(byte_tokenizer: Tokenizer) -> None:
-    engine = Engine(HashTarget(), byte_tokenizer, EngineOptions(slots=2, prefill_chunk=8, draft_budget=8), speculator())
+    engine = Engine(HashTarget(), byte_tokenizer, EngineOptions(prefill_chunk=8, draft_budget=8), speculator())
     failures: list[str] = []
 
     def type_along(seed: int) -> None:
@@ -292,6 +299,7 @@ def test_threads_get_the_sequential_answers(byte_tokenizer: Tokenizer) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+    assert balances(engine)
 
 
 @pytest.mark.model

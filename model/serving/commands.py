@@ -44,19 +44,16 @@ WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key 
     help="What computes: a set that cannot run here is an error, never another one.",
 )
 @click.option(
-<<<<<<< HEAD
     "--draft-model",
     default="auto",
     show_default=True,
     help="Smaller model that guesses ahead: a name or path, off, or auto: one that is here, where it pays.",
 )
-@click.option("--slots", type=click.IntRange(1, 64), default=4, show_default=True, help="Prompts whose work is kept.")
-=======
+@click.option(
     "--cache-mb",
     type=click.FloatRange(min=0, min_open=True),
     help="Memory for computed prompts. Default: that of four whole contexts (0.5B: 768), taken as it is used.",
 )
->>>>>>> 713daa5 (KV rows live in one pool and a radix tree shares them: native attention and the fused kernels read keys through a table of rows, drafts are kept in place, undo finds its rows again)
 @click.option("--max-context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens per request.")
 def engine(
     model: str,
@@ -68,12 +65,8 @@ def engine(
     no_adapter: bool,
     device: str,
     kernels: KernelName,
-<<<<<<< HEAD
     draft_model: str,
-    slots: int,
-=======
     cache_mb: float | None,
->>>>>>> 713daa5 (KV rows live in one pool and a radix tree shares them: native attention and the fused kernels read keys through a table of rows, drafts are kept in place, undo finds its rows again)
     max_context: int,
 ) -> None:
     """Serve a model to every editor window of this machine, or (--listen) to a team.
@@ -88,11 +81,7 @@ def engine(
         address = _address(listen, token_file)
         adapter = served_adapter(model, adapter, no_adapter)
         socket_path = socket_path or (None if listen else _default_socket(model, adapter))
-<<<<<<< HEAD
-        _run(model, socket_path, address, idle_minutes, adapter, device, kernels, draft_model, slots, max_context)
-=======
-        _run(model, socket_path, address, idle_minutes, adapter, device, kernels, cache_mb, max_context)
->>>>>>> 713daa5 (KV rows live in one pool and a radix tree shares them: native attention and the fused kernels read keys through a table of rows, drafts are kept in place, undo finds its rows again)
+        _run(model, socket_path, address, idle_minutes, adapter, device, kernels, draft_model, cache_mb, max_context)
     except ModelError as error:
         raise click.ClickException(str(error)) from error
 
@@ -130,12 +119,8 @@ def _run(
     adapter: Path | None,
     device: str,
     kernels: KernelName,
-<<<<<<< HEAD
     draft_model: str,
-    slots: int,
-=======
     cache_mb: float | None,
->>>>>>> 713daa5 (KV rows live in one pool and a radix tree shares them: native attention and the fused kernels read keys through a table of rows, drafts are kept in place, undo finds its rows again)
     max_context: int,
 ) -> None:
     from holefill.model.serving.app import ServingState
@@ -152,8 +137,7 @@ def _run(
         from holefill.model.engine import EngineOptions
         from holefill.model.loading import load_engine
 
-<<<<<<< HEAD
-        options = EngineOptions(name=state.model_name, slots=slots, max_context=max_context)
+        options = EngineOptions(name=state.model_name, cache_mb=cache_mb, max_context=max_context)
         loaded = load_engine(
             model,
             device=device,
@@ -163,10 +147,6 @@ def _run(
             draft_model=draft_model,
             progress=report,
         )
-=======
-        options = EngineOptions(name=state.model_name, cache_mb=cache_mb, max_context=max_context)
-        loaded = load_engine(model, device=device, options=options, adapter=adapter, kernels=kernels, progress=report)
->>>>>>> 713daa5 (KV rows live in one pool and a radix tree shares them: native attention and the fused kernels read keys through a table of rows, drafts are kept in place, undo finds its rows again)
         state.ready(loaded, loaded.tokenizer, loaded.check, loaded)
         click.echo(f"ready: {state.model_name}", err=True)
         loaded.warm(range(WARM_TOKENS))

@@ -34,8 +34,8 @@ from holefill.model.turns import Turns
 log = logging.getLogger(__name__)
 
 TRIES = 2  # branches per alternative asked for: some lead back to an answer already known
-CONTEXTS = 4
-"""Of the longest prompt, whose rows the cache holds unless its size is given."""
+CACHE_MB = 256.0
+"""For keys and values: 18 prompts of 600 tokens of the 0.5B."""
 
 C = TypeVar("C", bound=RowTable)
 
@@ -95,8 +95,8 @@ class EngineOptions:
     max_context: int = 8192
     """Tokens of prompt and answer together."""
     cache_mb: float | None = None
-    """Memory for keys and values at most; by default that of four whole contexts (fp32: 768 MB for the 0.5B, 1,792 for
-    the 1.5B), of which a CPU takes only what is used."""
+    """Memory for keys and values at most; by default 256 or that of one whole context, whichever is more (fp32: 192 MB
+    for the 0.5B, 448 for the 1.5B). A CPU takes only what is used of it."""
     prefill_chunk: int = 32
     """Rows of one forward, which a cancel and, in idle time, a request wait for (0.5B, one Zen 5 core: 45 ms). More at
     once are no faster on one core (512 rows by 32 and 128: 724 and 726 ms) and 8 % faster on two."""
@@ -123,9 +123,9 @@ class Engine(Generic[C]):
         self._speculator = speculator
         self._constrain = constrain
         fim = tokenizer.fim_ids()
-        self._rows = CONTEXTS * self._options.max_context
-        if self._options.cache_mb is not None:
-            self._rows = max(1, int(self._options.cache_mb * 2**20) // transformer.row_bytes)
+        given = self._options.cache_mb
+        self._rows = int((given or CACHE_MB) * 2**20) // transformer.row_bytes
+        self._rows = max(self._rows, self._options.max_context if given is None else 1)
         self._prefixes = PrefixCache(transformer.new_pool(self._rows), None if fim is None else fim[1])
         self._turns = Turns()
         self._spellings: Spellings | None = None

@@ -52,7 +52,7 @@ WARM_TOKENS = 8  # one forward that pages the weights in, so that the first key 
 @click.option(
     "--cache-mb",
     type=click.FloatRange(min=0, min_open=True),
-    help="Memory for computed prompts. Default: that of four whole contexts (0.5B: 768), taken as it is used.",
+    help="Memory for computed prompts. Default: 256, or that of one whole context if it is more.",
 )
 @click.option("--max-context", type=click.IntRange(64), default=8192, show_default=True, help="Tokens per request.")
 def engine(

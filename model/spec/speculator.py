@@ -86,6 +86,7 @@ class TreeSpeculator:
         self._known = 0
         self._context = DraftContext([], 0, BufferIndex())
         self._proposed: DraftTree | None = None
+        self._taken = CANDIDATES[1]
         self.calibration = Calibration()
         self._fused = build.FusedNode(0, {}, [], self.calibration)
         self.tally = Tally()
@@ -99,15 +100,16 @@ class TreeSpeculator:
         if self._first:
             self._begin(request, ids)
         self._context.root, self._context.ids, self._context.forced = ids[-1], ids, forced
-        fewest, most = CANDIDATES
-        offered = most if self._proposed is None else min(max(2 * len(self._proposed), fewest), most)
         fixed = self._fixed_nodes is not None
+        fewest, most = CANDIDATES
+        offered = most if fixed else min(max(2 * self._taken, fewest), most)
         token_ms = math.inf if fixed else min(self._spent_ms / self._got, self._cost(1))
         self._fused = self._fuse(offered, min(MAX_DEPTH, budget), token_ms)
         if self._fixed_nodes is not None:
             self._proposed = build.select(self._fused, CostCurve.flat(), min(budget, self._fixed_nodes))
         else:
             self._proposed = build.select(self._fused, self._cost, budget, token_ms)
+        self._taken = len(self._proposed)
         self._proposed_at = self._clock()
         return self._proposed
 

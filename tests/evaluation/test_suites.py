@@ -225,7 +225,8 @@ def test_a_half_typed_word_moves_the_hole_into_it() -> None:
     assert half.cross_names == ("amount",)  # the other one is not asked for any more
     assert half_typed(case, 4) is None
     whole = half_typed(case, 0)
-    assert whole is not None and whole.target == ".amount(rate)\n"
+    assert whole is not None
+    assert whole.target == ".amount(rate)\n"
     assert half_typed(replace(case, target="self\n"), 0) is None
     assert half_typed(replace(case, target="(1)"), 1) is None
 

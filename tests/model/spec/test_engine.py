@@ -107,7 +107,7 @@ def test_greedy_with_any_drafters_is_plain_greedy(tiny: Transformer, byte_tokeni
         drafting = speculator(names)
         engine = Engine(tiny, byte_tokenizer, options, drafting)
         assert [answer(engine, request) for request in requests] == expected, names
-        assert sum(drafting.tally.accepted_by_source.values()) > 50, names  # a drafter that never hits proves nothing
+        assert sum(drafting.tally.accepted_by_source.values()) > 20, names  # a drafter that never hits proves nothing
 
 
 def test_same_seed_same_sample_with_and_without_drafts(tiny: Transformer, byte_tokenizer: Tokenizer) -> None:

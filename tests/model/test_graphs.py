@@ -130,8 +130,14 @@ def test_one_recording_serves_all_sequences_of_a_pool_wherever_their_rows_lie(ea
         expected = eager.forward(torch.tensor(ids), plain)
         for cache in (first, second):
             torch.testing.assert_close(replayed.forward(torch.tensor(ids), cache), expected, atol=TOLERANCE, rtol=0)
-    assert recorder.steps == 2
-    assert pool.capacity - pool.free == 20 - 7 + 16, "a padded forward takes no rows for its padding"
+    sees = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1]]).bool()  # a tree reads the cached rows in a part of their own
+    positions, ids = torch.tensor([8, 9, 9]), torch.tensor([3, 4, 5])
+    expected = eager.forward(ids, plain, positions=positions, tree_mask=sees, logit_rows=slice(None))
+    for transformer, cache in ((replayed, first), (eager, second)):
+        logits = transformer.forward(ids, cache, positions=positions, tree_mask=sees, logit_rows=slice(None))
+        torch.testing.assert_close(logits, expected, atol=TOLERANCE, rtol=0)
+    assert recorder.steps == 3
+    assert pool.capacity - pool.free == 20 - 7 + 22, "a padded forward takes no rows for its padding"
 
 
 def test_a_pool_that_moved_is_recorded_anew(eager: Transformer) -> None:

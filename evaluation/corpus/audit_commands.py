@@ -31,8 +31,14 @@ from holefill.model.tokenizer import Tokenizer
 @click.option("--rate", default=1e-3, show_default=True, help="Learning rate of the planted run.")
 @click.option("--passes", default=1, show_default=True, type=click.IntRange(min=1), help="Over the planted texts.")
 @click.option("--max-tokens", default=200, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="The result depends on it in its last bits.",
+)
+@click.option("--seed", default=0, show_default=True, help="The same gives the same.")
 def audit(
     folder: Path,
     adapter: Path | None,

@@ -30,7 +30,13 @@ from holefill.model.tokenizer import Tokenizer
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Runs of each arm.")
 @click.option("--held-out", default=128, show_default=True, type=click.IntRange(min=1), help="Holes to judge by.")
 @click.option("--max-tokens", default=200, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="The result depends on it in its last bits.",
+)
 def terms(
     folder: Path,
     output: Path,

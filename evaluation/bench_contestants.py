@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import torch
 
 from holefill.model.adapter_file import base_hash
-from holefill.model.engine import Engine, EngineOptions, Speculator
+from holefill.model.engine import Engine, EngineOptions
 from holefill.model.kv.cache import KVCache
 from holefill.model.loading import load_tokenizer
+from holefill.model.parts import Speculator
 from holefill.model.spec.acceptance import AcceptanceHead, shipped_head
 from holefill.model.spec.cost import CostCurve, forward_cost
 from holefill.model.spec.drafters.draft_model import DraftModelDrafter

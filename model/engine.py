@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import torch
 
@@ -21,12 +21,12 @@ from holefill.model.constrain.verification import Guide, guided_verify
 from holefill.model.errors import EngineError
 from holefill.model.healing import Healing, Spellings
 from holefill.model.job import Job
-from holefill.model.kv.prefix import Pool, PrefixCache, Running
-from holefill.model.kv.rows import RowTable
+from holefill.model.kv.prefix import PrefixCache, Running
+from holefill.model.parts import C, Speculator, Target
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
-from holefill.model.spec.top import Likeliest, likeliest
-from holefill.model.spec.tree import DraftTree, Forced, ancestor_mask
+from holefill.model.spec.top import likeliest
+from holefill.model.spec.tree import DraftTree, ancestor_mask
 from holefill.model.spec.verify import Verdict, verify
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.turns import Turns
@@ -36,57 +36,6 @@ log = logging.getLogger(__name__)
 TRIES = 2  # branches per alternative asked for: some lead back to an answer already known
 CACHE_MB = 256.0
 """For keys and values: 18 prompts of 600 tokens of the 0.5B."""
-
-C = TypeVar("C", bound=RowTable)
-
-
-class Target(Protocol[C]):
-    """What the engine needs of ``model.transformer.Transformer``."""
-
-    @property
-    def row_bytes(self) -> int:
-        """Memory of one token's keys and values."""
-
-    def new_pool(self, rows: int) -> Pool[C]:
-        """Holds at most so many tokens."""
-
-    def new_cache(self, capacity: int) -> C:
-        """A sequence apart from that pool."""
-
-    def forward(
-        self,
-        ids: torch.Tensor,
-        cache: C,
-        *,
-        positions: torch.Tensor | None = None,
-        tree_mask: torch.Tensor | None = None,
-        logit_rows: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Appends n rows to the cache; logits [len(logit_rows), vocab]."""
-
-
-class Speculator(Protocol):
-    """Guesses what comes next; whatever it guesses, the answer is the same."""
-
-    def propose(
-        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
-    ) -> DraftTree:
-        """At most ``budget`` nodes below the root ``ids[-1]``; ``ids`` is the prompt and the answer so far.
-
-        ``forced``: how the request's guide has it go on.
-        """
-
-    def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
-        """What came of the last proposal; ``top`` is what the model expected at each node."""
-
-    def learn(self, ids: Sequence[int], top: Likeliest) -> None:
-        """``top``: what the model expects after each of these prompt tokens."""
-
-    def follow(self, ids: Sequence[int]) -> None:
-        """In idle time, after ``learn``: all of a prompt that the model has read."""
-
-    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
-        """Text to draft from; called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)

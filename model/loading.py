@@ -8,9 +8,10 @@ from typing import Literal
 
 from holefill.kernels.dispatch import Name
 from holefill.model.constrain.guide import Guides, default_folder
-from holefill.model.engine import Engine, EngineOptions, Speculator
+from holefill.model.engine import Engine, EngineOptions
 from holefill.model.errors import NoFimTokensError
 from holefill.model.kv.cache import KVCache
+from holefill.model.parts import Speculator
 from holefill.model.spec.cost import forward_cost
 from holefill.model.spec.pairing import AUTO, draft_model_for
 from holefill.model.spec.speculator import TreeSpeculator

@@ -13,6 +13,7 @@ import click
 
 from holefill.evaluation.cases import DataError
 from holefill.evaluation.corpus.folder import HELD_OUT, MANIFEST, TRAINING
+from holefill.evaluation.corpus.options import data_folder, seed_option
 from holefill.evaluation.runner import commit_name
 from holefill.model.errors import ModelError
 from holefill.model.store import ModelStore
@@ -26,13 +27,13 @@ SHARE_HELD_OUT = 0.2
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@data_folder
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The head's file.")
 @click.option("--target", default="qwen2.5-coder-1.5b", show_default=True, help="Name, GGUF file or folder.")
 @click.option("--draft", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder.")
 @click.option("--prompts", default=400, show_default=True, type=click.IntRange(min=5), help="To record answers to.")
 @click.option("--tokens", default=48, show_default=True, type=click.IntRange(min=2), help="Of an answer, at most.")
-@click.option("--seed", default=0, show_default=True, help="The same gives the same.")
+@seed_option
 def acceptance(folder: Path, output: Path, target: str, draft: str, prompts: int, tokens: int, seed: int) -> None:
     """Record guesses of --draft and what --target says instead, on the data in FOLDER, and train a head on them.
 

@@ -9,6 +9,14 @@ from pathlib import Path
 import click
 
 from holefill.evaluation.corpus.folder import HELD_OUT, TRAINING
+from holefill.evaluation.corpus.options import (
+    data_folder,
+    max_tokens_option,
+    model_option,
+    say,
+    seed_option,
+    threads_option,
+)
 from holefill.evaluation.runner import commit_name, cpu_name
 from holefill.model.errors import ModelError
 from holefill.model.store import ModelStore
@@ -16,11 +24,11 @@ from holefill.model.tokenizer import Tokenizer
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@data_folder
 @click.option(
     "--adapter", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Audit this one, trained on FOLDER."
 )
-@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder.")
+@model_option
 @click.option("--vectors", default=10, show_default=True, type=click.IntRange(min=1), help="In front of the prompt.")
 @click.option("--attack-steps", default=40, show_default=True, type=click.IntRange(min=1), help="Of learning them.")
 @click.option("--attack-rate", default=1e-3, show_default=True, help="Learning rate of the attack.")
@@ -30,15 +38,9 @@ from holefill.model.tokenizer import Tokenizer
 @click.option("--texts", default=100, show_default=True, type=click.IntRange(min=1), help="Ordinary ones among them.")
 @click.option("--rate", default=1e-3, show_default=True, help="Learning rate of the planted run.")
 @click.option("--passes", default=1, show_default=True, type=click.IntRange(min=1), help="Over the planted texts.")
-@click.option("--max-tokens", default=200, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
-@click.option(
-    "--threads",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="The result depends on it in its last bits.",
-)
-@click.option("--seed", default=0, show_default=True, help="The same gives the same.")
+@max_tokens_option
+@threads_option
+@seed_option
 def audit(
     folder: Path,
     adapter: Path | None,
@@ -85,19 +87,13 @@ def audit(
             recipe = Recipe(1, batch, rate, shape=LoraShape(), seed=seed)
             canaries = audits.planted_canaries(per_level, seed)
             short = sorted(training, key=lambda text: len(text.prefix) + len(text.suffix))[:texts]
-            planted = audits.audit_planted(weights, tokenizer, short, canaries, recipe, passes, attack, _say, show_step)
+            planted = audits.audit_planted(weights, tokenizer, short, canaries, recipe, passes, attack, say, show_step)
             line: dict[str, object] = {"planted": [dataclasses.asdict(one) for one in planted]}
         else:
             factors = load_adapter(adapter, base, weights.config).factors
             unseen = list(read_texts(folder / HELD_OUT))
-            spoken = audits.audit_adapter(
-                weights, factors, tokenizer, training, unseen, count, attack, max_tokens, _say
-            )
+            spoken = audits.audit_adapter(weights, factors, tokenizer, training, unseen, count, attack, max_tokens, say)
             line = {"adapter": str(adapter), "said": [dataclasses.asdict(one) for one in spoken]}
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps({**line, "commit": commit_name(), "device": cpu_name()}))
-
-
-def _say(stage: str) -> None:
-    click.echo(stage, err=True)

@@ -18,6 +18,7 @@ from holefill.evaluation.corpus.audit_commands import audit
 from holefill.evaluation.corpus.build import Options, build
 from holefill.evaluation.corpus.duplicates import evaluation_texts
 from holefill.evaluation.corpus.folder import HELD_OUT, MANIFEST, TRAINING
+from holefill.evaluation.corpus.options import seed_option
 from holefill.evaluation.corpus.packages import Archive, fetch, read_table
 from holefill.evaluation.corpus.term_commands import terms
 from holefill.evaluation.runner import commit_name, cpu_name
@@ -51,7 +52,7 @@ train.add_command(audit)
 @click.option("--examples", default=3000, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer cuts the windows.")
 @click.option("--labels", is_flag=True, help="With types of tokens and renamed twins, which loss terms read.")
-@click.option("--seed", default=0, show_default=True, help="The same gives the same.")
+@seed_option
 def data(
     folder: Path,
     packages: Path,
@@ -105,7 +106,7 @@ def data(
 @click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
 @click.option("--threads", type=click.IntRange(min=1), help="The result depends on it in its last bits.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--seed", default=0, show_default=True, help="The same gives the same.")
+@seed_option
 def run(
     folder: Path,
     output: Path,

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from holefill.evaluation.corpus.folder import HELD_OUT, TRAINING
+from holefill.evaluation.corpus.options import data_folder, max_tokens_option, model_option, say, threads_option
 from holefill.evaluation.runner import commit_name, cpu_name
 from holefill.evaluation.terminal import print_table
 from holefill.model.errors import ModelError
@@ -17,9 +18,9 @@ from holefill.model.tokenizer import Tokenizer
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@data_folder
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Rows; goes on there.")
-@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder.")
+@model_option
 @click.option(
     "--arm", "arms", multiple=True, metavar="NAME=WEIGHT", help="Also base, base x2, A=1+B=1.  [default: all]"
 )
@@ -29,14 +30,8 @@ from holefill.model.tokenizer import Tokenizer
 @click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Runs of each arm.")
 @click.option("--held-out", default=128, show_default=True, type=click.IntRange(min=1), help="Holes to judge by.")
-@click.option("--max-tokens", default=200, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
-@click.option(
-    "--threads",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="The result depends on it in its last bits.",
-)
+@max_tokens_option
+@threads_option
 def terms(
     folder: Path,
     output: Path,
@@ -71,14 +66,10 @@ def terms(
         weights = load_dense(open_checkpoint(base), faster_dtype(device), device)
         recipe = Recipe(steps, batch, rate, shape=LoraShape(rank, 2.0 * rank))
         wanted = arms or ablation.ARMS
-        made = ablation.run_arms(weights, examples, judged, recipe, wanted, seeds, output, _say)
+        made = ablation.run_arms(weights, examples, judged, recipe, wanted, seeds, output, say)
         found = ablation.verdicts(list(made))
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     print_table(ablation.table(found, len(judged)))
     line = {"holes": len(judged), "examples": steps * batch, "arms": [dataclasses.asdict(one) for one in found]}
     click.echo(json.dumps({**line, "commit": commit_name(), "device": cpu_name()}))
-
-
-def _say(stage: str) -> None:
-    click.echo(stage, err=True)

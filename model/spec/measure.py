@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from holefill.model.cancel import CancelToken
-from holefill.model.engine import Speculator
 from holefill.model.errors import EngineError
+from holefill.model.parts import Speculator
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Backend, GenerateRequest, Timing
 from holefill.model.spec.drafters import SEARCHING

@@ -24,14 +24,12 @@ from holefill.model.spec.acceptance import (
     shapes,
 )
 from holefill.model.spec.calibration import Reliability
-from holefill.model.spec.drafters.draft_model import DraftForward
+from holefill.model.spec.drafters.draft_model import CHUNK, DraftForward
+from holefill.model.spec.speculator import MAX_DEPTH
 from holefill.model.spec.top import Likeliest, likeliest
 
-CHUNK = 32
 PART = 20
 """Prompts whose pairs are saved together."""
-ROUND = 10
-"""Guesses after which a recorded round ends by itself, as ``speculator.MAX_DEPTH`` ends it."""
 HIDDEN = 32
 
 
@@ -75,7 +73,7 @@ def judged(top: Likeliest, said: Sequence[int]) -> Pairs:
     kept, depths, befores, paths = [], [], [], []
     depth, before, path = 1, 0.0, 0.0
     for place, hit in enumerate(right):
-        if depth > ROUND:  # the target's own word ends the round
+        if depth > MAX_DEPTH:  # the target's own word ends the round
             depth, before, path = 1, 0.0, 0.0
             continue
         kept.append(place)
@@ -147,7 +145,7 @@ def train_head(pairs: Pairs, held_out: Pairs, card: HeadCard, recipe: HeadRecipe
         odds = _log_odds(tensors, data[picked])
         loss = F.binary_cross_entropy_with_logits(odds, target[picked], weight[picked], reduction="sum")
         optimizer.zero_grad()
-        (loss / weight[picked].sum()).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss / weight[picked].sum())
         optimizer.step()
     learned = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
     found = scores(AcceptanceHead(card, learned).probability(held_out.features()), held_out.accepted)

@@ -247,7 +247,7 @@ def _step(
     states = network.states(packed)
     middle = network.loss(packed, states)
     whole = terms.added(middle, Batch(network, chosen, packed, states))
-    whole.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(whole)
     for parameters in groups:  # apart: what a term trains must not make the adapter's step smaller
         torch.nn.utils.clip_grad_norm_(parameters, CLIP)
     value = float(middle.detach())

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.lsp_server.indexes import Indexes
@@ -94,8 +95,8 @@ def test_a_lost_repository_is_sent_whole(tmp_path: Path) -> None:
 
 def test_an_indexed_folder_arrives_by_itself_and_again_at_another_engine(tmp_path: Path) -> None:
     workspace(tmp_path)
-    engines = [Engine()]
-    link = RepositoryLink(lambda: engines[-1], pause_s=0.01)  # type: ignore[arg-type, return-value]
+    engines: list[Any] = [Engine()]
+    link = RepositoryLink(lambda: engines[-1], pause_s=0.01)
     indexes = Indexes(None, changed=link.changed)
     try:
         indexes.set_roots([str(tmp_path)])
@@ -114,8 +115,8 @@ def test_a_removed_folder_is_forgotten(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "a.py").write_text("x = 1\n")
     engines: dict[str, Engine] = {}
-    backend = Several(engines)
-    link = RepositoryLink(lambda: backend, pause_s=0.01)  # type: ignore[arg-type, return-value]
+    backend: Any = Several(engines)
+    link = RepositoryLink(lambda: backend, pause_s=0.01)
     removed: queue.Queue[WorkspaceIndex] = queue.Queue()
     indexes = Indexes(None, changed=link.changed, removed=lambda index: removed.put(index))
     try:
@@ -138,8 +139,9 @@ def test_a_removed_folder_is_forgotten(tmp_path: Path) -> None:
 
 
 def test_nothing_goes_to_another_machine(tmp_path: Path) -> None:
-    index, engine = workspace(tmp_path), Engine(local=False)
-    link = RepositoryLink(lambda: engine, pause_s=60)  # type: ignore[arg-type, return-value]
+    index = workspace(tmp_path)
+    engine: Any = Engine(local=False)
+    link = RepositoryLink(lambda: engine, pause_s=60)
     link.changed(index)
     link._send()
     link.stop()

@@ -20,10 +20,10 @@ from holefill.model.spec.acceptance import (
     save_head,
     shipped_head,
 )
+from holefill.model.spec.speculator import MAX_DEPTH
 from holefill.model.spec.top import Likeliest
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.training.acceptance import (
-    ROUND,
     HeadRecipe,
     Pairs,
     _log_odds,
@@ -82,7 +82,7 @@ def test_features_are_finite_whatever_a_row_says() -> None:
 
 
 def test_a_recorded_round_ends_where_the_target_disagrees_or_speaks() -> None:
-    said = list(range(20, 20 + 2 * ROUND))
+    said = list(range(20, 20 + 2 * MAX_DEPTH))
     guessed = list(said)
     guessed[2] = 1  # wrong once
     count = len(said)
@@ -92,7 +92,7 @@ def test_a_recorded_round_ends_where_the_target_disagrees_or_speaks() -> None:
     assert found.accepted.tolist() == [True, True, False, *[True] * (len(found) - 3)]
     assert found.depth.tolist()[:5] == [1, 2, 3, 1, 2]
     # ten right guesses from place 3 on; the word at place 13 is the target's, so nothing is guessed there
-    assert found.depth.tolist()[3:14] == [*range(1, ROUND + 1), 1]
+    assert found.depth.tolist()[3:14] == [*range(1, MAX_DEPTH + 1), 1]
     assert len(found) == count - 1
     assert found.previous.tolist()[:4] == [0.0, -1.0, -1.0, 0.0]
     assert found.path.tolist()[:4] == [0.0, -1.0, -2.0, 0.0]

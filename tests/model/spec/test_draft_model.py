@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from holefill.model.request import GenerateRequest, Sampling
 from holefill.model.spec.acceptance import FEATURES, AcceptanceHead, HeadCard, shapes
 from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.cost import CostCurve
-from holefill.model.spec.drafters.draft_model import DraftModelDrafter
+from holefill.model.spec.drafters.draft_model import DraftForward, DraftModelDrafter
 from holefill.model.spec.drafters.drafter import DraftContext, Scope
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
@@ -49,13 +50,14 @@ def _model(folder: Path, layers: int, seed: int) -> Transformer:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transformer, Transformer]:
     """Two random models of one vocabulary."""
-    return tuple(_model(tmp_path_factory.mktemp(f"m{seed}"), 3 - seed, seed) for seed in (1, 2))  # type: ignore[return-value]
+    folder = tmp_path_factory.mktemp("models")
+    return _model(folder / "large", 2, 1), _model(folder / "small", 1, 2)
 
 
-def drafter(model: Transformer, head: AcceptanceHead | None = None, **options: float) -> DraftModelDrafter:
+def drafter(model: DraftForward, head: AcceptanceHead | None = None, **options: Any) -> DraftModelDrafter:
     ticks = itertools.count()
-    made = {"step_ms": 0.001, "max_context": 256, "vocabulary": 260, "catch_up": 64} | options
-    return DraftModelDrafter(model, head=head, clock=lambda: next(ticks) / 1e6, **made)  # type: ignore[arg-type]
+    made: dict[str, Any] = {"step_ms": 0.001, "max_context": 256, "vocabulary": 260, "catch_up": 64} | options
+    return DraftModelDrafter(model, head=head, clock=lambda: next(ticks) / 1e6, **made)
 
 
 def speculator(
@@ -145,13 +147,13 @@ class Counted:
         return logits
 
 
-def context(ids: list[int], **more: float) -> DraftContext:
-    return DraftContext(ids, ids[-1], BufferIndex(), ids=ids, **more)  # type: ignore[arg-type]
+def context(ids: list[int], **more: Any) -> DraftContext:
+    return DraftContext(ids, ids[-1], BufferIndex(), ids=ids, **more)
 
 
 def test_a_long_prompt_is_read_over_rounds_and_only_once() -> None:
     model = Counted()
-    made = drafter(model, catch_up=64)  # type: ignore[arg-type]
+    made = drafter(model, catch_up=64)
     ids = [7] * 200
     assert made.propose(context(ids), 8, 3) == []
     assert model.forwards == [32, 32]
@@ -172,7 +174,7 @@ def test_a_long_prompt_is_read_over_rounds_and_only_once() -> None:
 def test_it_goes_on_while_the_next_guess_is_worth_its_step() -> None:
     depths = []
     for step_ms in (0.1, 5.0, 9.0, 20.0):
-        made = drafter(Counted(), step_ms=step_ms)  # type: ignore[arg-type]
+        made = drafter(Counted(), step_ms=step_ms)
         trees = made.propose(context([7, 8], token_ms=10.0), 16, 10)
         depths.append(max(trees[0].depth) if trees else 0)
     assert depths[0] == 10
@@ -182,14 +184,14 @@ def test_it_goes_on_while_the_next_guess_is_worth_its_step() -> None:
 
 def test_where_others_cover_the_next_token_it_is_not_asked() -> None:
     model = Counted()
-    made = drafter(model, step_ms=2.0)  # type: ignore[arg-type]
+    made = drafter(model, step_ms=2.0)
     assert made.propose(context([7, 8], token_ms=10.0, covered=0.9), 8, 5) == []
     assert model.forwards == []
     assert made.propose(context([7, 8], token_ms=10.0, covered=0.1), 8, 5)
 
 
 def test_the_threshold_of_the_paper_in_place_of_costs() -> None:
-    made = drafter(Counted(), step_ms=100.0, threshold=0.3)  # type: ignore[arg-type]
+    made = drafter(Counted(), step_ms=100.0, threshold=0.3)
     [tree] = made.propose(context([7, 8], token_ms=1.0), 16, 10)
     product = list(
         itertools.accumulate((p for p, rank in zip(tree.p_accept[1:], tree.depth[1:], strict=True)), float.__mul__)
@@ -198,7 +200,7 @@ def test_the_threshold_of_the_paper_in_place_of_costs() -> None:
 
 
 def test_nothing_past_the_end_or_the_models_context() -> None:
-    made = drafter(Counted(), stop_ids=frozenset({10}))  # type: ignore[arg-type]
+    made = drafter(Counted(), stop_ids=frozenset({10}))
     [tree] = made.propose(context([7, 8]), 16, 10)
     assert tree.token[-1] == 10
     assert made.propose(context([7] * 250), 8, 10) == []
@@ -210,5 +212,5 @@ def test_the_head_replaces_the_models_own_confidence() -> None:
     tensors["out.bias"] -= math.log(6.0)  # the weight of rejections, taken back: even odds
     head = AcceptanceHead(HeadCard("", ""), tensors)
     assert len(tensors["mean"]) == FEATURES
-    [tree] = drafter(Counted(), head).propose(context([7, 8]), 4, 3)  # type: ignore[arg-type]
+    [tree] = drafter(Counted(), head).propose(context([7, 8]), 4, 3)
     assert tree.p_accept[1] == pytest.approx(0.5)

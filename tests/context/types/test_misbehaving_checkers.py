@@ -131,10 +131,8 @@ def test_no_such_program(start, tmp_path: Path) -> None:
 
 def test_a_slow_child_costs_no_more_than_the_deadline_and_answers_the_next_key(start, tmp_path: Path) -> None:
     layers = layered(start("slow"), tmp_path)
-    began = time.perf_counter()
     first = layers.expected_type(hole(tmp_path), Deadline.after_ms(30))
-    assert time.perf_counter() - began < 0.3  # the child takes 0.5 s
-    assert first.source is Source.FLOOR
+    assert first.source is Source.FLOOR  # waited for, the child would have answered after 0.5 s
     time.sleep(0.6)
     second = layers.expected_type(hole(tmp_path, TEXT.replace("▮", "nam▮")), Deadline.after_ms(30))
     assert second.source is Source.HOVER

@@ -124,7 +124,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """``text`` replaces the empty range at the cursor, plus ``replace_after`` characters that follow it on its line."""
+    """``text`` is inserted at the cursor; what follows it stays."""
 
     text: str
     reason: Reason
@@ -133,14 +133,12 @@ class Completion:
     """Other texts for the same place, the likeliest first."""
     candidates: tuple[Candidate, ...] = ()
     """The model's answers as they were before post-processing, ``text`` first; none when only one was asked for."""
-    replace_after: int = 0
 
 
 def accepted(cursor: Cursor, completion: Completion) -> Cursor:
     """Where the user is who takes ``completion`` at ``cursor``."""
     before = cursor.prefix + completion.text
-    text = before + cursor.suffix[completion.replace_after :]
-    return replace(cursor, text=text, offset=CharOffset(len(before)))
+    return replace(cursor, text=before + cursor.suffix, offset=CharOffset(len(before)))
 
 
 def with_selection(request: CompletionRequest) -> tuple[Cursor, str]:

@@ -112,15 +112,10 @@ def trigger_of(kind: types.InlineCompletionTriggerKind) -> Trigger:
     return Trigger.AUTOMATIC if kind is types.InlineCompletionTriggerKind.Automatic else Trigger.INVOKED
 
 
-def inline_items(
-    completion: Completion, request: CompletionRequest, position: types.Position, encoding: Encoding, uri: str
-) -> list[types.InlineCompletionItem]:
-    """One item per alternative, each with an explicit one-line range (none means the whole rest of the line)."""
-    cursor = request.cursor
-    replaced = cursor.suffix[: completion.replace_after]
-    end = types.Position(position.line, position.character + units(replaced, encoding))
+def inline_items(completion: Completion, position: types.Position, uri: str) -> list[types.InlineCompletionItem]:
+    """One item per alternative, each with an explicit empty range (none means the whole rest of the line)."""
     texts = [text for text in (completion.text, *completion.alternatives) if text]
-    return [_inline_item(text, types.Range(position, end), index, uri) for index, text in enumerate(texts)]
+    return [_inline_item(text, types.Range(position, position), index, uri) for index, text in enumerate(texts)]
 
 
 def inline_items_for_selection(
@@ -151,8 +146,6 @@ def completion_list(
     typed = re.search(r"\w*\Z", request.cursor.prefix[-200:])
     word = typed.group() if typed is not None else ""
     start = types.Position(position.line, position.character - units(word, encoding))
-    replaced = request.cursor.suffix[: completion.replace_after]
-    end = types.Position(position.line, position.character + units(replaced, encoding))
     text = word + completion.text
     item = types.CompletionItem(
         label=text.strip().split("\n", 1)[0][:80],
@@ -163,7 +156,7 @@ def completion_list(
         sort_text="\0",
         preselect=True,
         insert_text_format=types.InsertTextFormat.PlainText,
-        text_edit=types.TextEdit(types.Range(start, end), text),
+        text_edit=types.TextEdit(types.Range(start, position), text),
         command=_accepted(0, uri, start, text),
     )
     return types.CompletionList(is_incomplete=True, items=[item])

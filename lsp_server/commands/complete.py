@@ -127,7 +127,7 @@ def times(shot: Shot) -> dict[str, float]:
 
 def in_place(cursor: Cursor, completion: Completion, shown: str) -> str:
     """Numbered lines around the hole; without colours the suggestion stands between ⟦ and ⟧."""
-    before, after = cursor.prefix, cursor.suffix[completion.replace_after :]
+    before, after = cursor.prefix, cursor.suffix
     first = max(0, before.count("\n") - LINES_AROUND)
     head = "\n".join(before.split("\n")[first:])
     tail = "\n".join(after.split("\n")[: LINES_AROUND + 1])
@@ -146,7 +146,6 @@ def _as_json(shot: Shot) -> dict[str, object]:
         "file": shot.cursor.path,
         "text": completion.text,
         "reason": completion.reason.value,
-        "replace_after": completion.replace_after,
         "context": [{"source": item.source, "name": named(item), "score": item.score} for item in receipt.pack.items],
         "prompt_tokens": receipt.prompt_tokens,
         "finish": None if receipt.finish is None else receipt.finish.value,

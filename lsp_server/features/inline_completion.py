@@ -31,7 +31,7 @@ def register(server: HolefillServer) -> None:
             request = replace(request, alternatives=ALTERNATIVES)
         completion = await server.suggest(uri, request)
         if selected is None:
-            return types.InlineCompletionList(inline_items(completion, request, position, server.session.encoding, uri))
+            return types.InlineCompletionList(inline_items(completion, position, uri))
         start = offset_at(request.cursor.text, selected.range.start, server.session.encoding)
         typed = "" if start is None else request.cursor.text[start : request.cursor.offset]
         return types.InlineCompletionList(inline_items_for_selection(completion, selected, typed, uri))

@@ -73,19 +73,11 @@ def request(text: str, offset: int) -> CompletionRequest:
 
 def test_range_is_explicit_and_on_one_line() -> None:
     position = types.Position(0, 3)
-    (item,) = inline_items(Completion("nt(x)\ny", Reason.MODEL), request("pri\n", 3), position, UTF16, "file:///w/a.py")
+    (item,) = inline_items(Completion("nt(x)\ny", Reason.MODEL), position, "file:///w/a.py")
     assert item.range == types.Range(position, position)
     assert item.insert_text == "nt(x)\ny"
     assert item.command is not None
-    (item,) = inline_items(
-        Completion("b", Reason.MODEL, replace_after=1),
-        request("a😀\n", 1),
-        types.Position(0, 1),
-        UTF16,
-        "file:///w/a.py",
-    )
-    assert item.range == types.Range(types.Position(0, 1), types.Position(0, 3))
-    assert inline_items(Completion("", Reason.EMPTY), request("", 0), position, UTF16, "") == []
+    assert inline_items(Completion("", Reason.EMPTY), position, "") == []
 
 
 def test_selected_entry_keeps_its_range() -> None:

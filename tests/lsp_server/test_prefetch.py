@@ -91,12 +91,6 @@ def test_the_prompt_ahead_is_the_one_asked_for_after_taking_the_suggestion(token
     assert engine.ahead == [engine.asked[1]] != [engine.asked[0]]
 
 
-def test_what_a_suggestion_replaces_is_gone_ahead() -> None:
-    completion = Completion('"a")', Reason.MODEL, replace_after=2)
-    taken = accepted(request_at('f(|")\nx\n').cursor, completion)
-    assert (taken.text, taken.prefix) == ('f("a")\nx\n', 'f("a")')
-
-
 def test_the_place_itself_when_nothing_was_shown(tokenizer: Tokenizer) -> None:
     engine = Engine()
     completer = Completer(engine, tokenizer)

@@ -21,13 +21,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from holefill.kernels.grouped_linear import GroupedStack, kernels
+from holefill.kernels.grouped_linear import AVX512_VNNI, GroupedStack, kernels
 from holefill.kernels.library import library, threads
 from holefill.kernels.native_attention import check_rows
 from holefill.kernels.native_attention import supports as supports_attention
 
-AVX512_VNNI = 2
 _PARTS = 3
+_NO_KERNEL, _STOPPED = 1, 2  # outcomes, as native/layers.h has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class _Shape(ctypes.Structure):
 
 class _Call(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("x", "cos", "sin", "keys", "values", "rows", "hidden")),
+        *((name, ctypes.c_void_p) for name in ("x", "cos", "sin", "keys", "values", "rows", "hidden", "stop")),
         *((name, ctypes.c_int64) for name in ("n", "length", "capacity")),
     )
 
@@ -118,9 +118,14 @@ class _Call(ctypes.Structure):
 class NativeLayers:
     """Raises ValueError for weights whose shapes do not fit each other; ask ``supports`` first."""
 
-    __slots__ = ("_hidden", "_shape", "_sizes", "_table", "_weights")
+    __slots__ = ("_hidden", "_isa", "_shape", "_sizes", "_table", "_weights")
 
-    def __init__(self, weights: Sequence[LayerWeights], shape: LayerShape) -> None:
+    def __init__(self, weights: Sequence[LayerWeights], shape: LayerShape, *, isa: int | None = None) -> None:
+        """``isa``: of ``kernels.grouped_linear``, AVX512-VNNI or more; None: the one that single products use."""
+        found = kernels()
+        if found is None:
+            raise ValueError("the native kernels are not built: reinstall with a C++ compiler")
+        self._isa = found.isa if isa is None else isa
         for layer in weights:
             _check(layer, shape)
         self._weights = tuple(weights)  # whose memory the table points into
@@ -133,7 +138,7 @@ class NativeLayers:
     def adapted(self, additions: Sequence[tuple[LowRank | None, ...]]) -> NativeLayers:
         """The same weights with these additions, one tuple a layer."""
         pairs = zip(self._weights, additions, strict=True)
-        return NativeLayers([replace(weights, additions=more) for weights, more in pairs], self._shape)
+        return NativeLayers([replace(weights, additions=more) for weights, more in pairs], self._shape, isa=self._isa)
 
     def __call__(
         self,
@@ -143,8 +148,13 @@ class NativeLayers:
         values: Tensor,
         rows: Tensor,
         hidden: Tensor | None,
-    ) -> None:
-        """Replaces x and writes the n new rows of keys and values. Raises ValueError for a wrong shape or dtype."""
+        stop: ctypes.c_int32 | None = None,
+    ) -> bool:
+        """Replaces x and writes the n new rows of keys and values. Raises ValueError for a wrong shape or dtype.
+
+        ``stop``: polled in every layer. Once another thread has made it nonzero the call ends with False, and x and the
+        new rows hold nothing of use.
+        """
         n, dim = x.shape[0], self._shape.head_dim
         cache = (len(self._weights), self._shape.kv_heads, keys.shape[2], dim)
         _require("x", x, (n, self._hidden))
@@ -161,11 +171,13 @@ class NativeLayers:
         mask = None if hidden is None else hidden.contiguous()
         call = _Call(
             *(x.data_ptr(), cos.data_ptr(), sin.data_ptr(), keys.data_ptr(), values.data_ptr()),
-            *(rows.data_ptr(), None if mask is None else mask.data_ptr(), n, len(rows) - n, keys.shape[2]),
+            *(rows.data_ptr(), None if mask is None else mask.data_ptr()),
+            *(None if stop is None else ctypes.addressof(stop), n, len(rows) - n, keys.shape[2]),
         )
-        status = _kernel()(ctypes.byref(self._sizes), self._table, ctypes.byref(call), threads())
-        if status:
-            raise ValueError("no native layers for this head size or these weight formats")
+        outcome = _kernel()(ctypes.byref(self._sizes), self._table, ctypes.byref(call), self._isa, threads())
+        if outcome == _NO_KERNEL:
+            raise ValueError("no native layers for this head size, these weight formats or these instructions")
+        return outcome != _STOPPED
 
 
 def _check(layer: LayerWeights, shape: LayerShape) -> None:

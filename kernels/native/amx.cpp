@@ -62,12 +62,12 @@ bool amx_permitted() {
   return permitted;
 }
 
-void run_tiles_amx(const Product& product, int64_t from, int64_t to) { run_tiles_in<Tiles>(product, from, to); }
+const Products kAmxProducts = amx_products<Tiles>();
 
 #else
 
 bool amx_permitted() { return false; }
 
-void run_tiles_amx(const Product&, int64_t, int64_t) {}
+const Products kAmxProducts = {};
 
 #endif

@@ -13,8 +13,7 @@ inline bool by_amx(Isa isa, int64_t n) { return (isa == kAmx || isa == kAmxEmula
 // Whether this CPU has AMX for bytes and the kernel lets this process use it. Asks once.
 bool amx_permitted();
 
-// Tiles [from, to).
-void run_tiles_amx(const Product& product, int64_t from, int64_t to);
+extern const Products kAmxProducts;
 
 // The same source over plain memory instead of tile registers: what a machine without AMX can test.
-void run_tiles_amx_emulated(const Product& product, int64_t from, int64_t to);
+extern const Products kAmxEmulatedProducts;

@@ -27,4 +27,4 @@ class Tiles {
 
 }  // namespace
 
-void run_tiles_amx_emulated(const Product& product, int64_t from, int64_t to) { run_tiles_in<Tiles>(product, from, to); }
+const Products kAmxEmulatedProducts = amx_products<Tiles>();

@@ -89,14 +89,18 @@ void tiles_amx(const Product& p, int64_t from, int64_t to) {
   if (left) blocks_amx<Tiles, BITS, GROUP, AFFINE>(p, from, to, whole, p.n, static_cast<int>(left), bytes.data());
 }
 
+// A class template over class templates is what binds `Tiles`.
 template <class Tiles>
-void run_tiles_in(const Product& p, int64_t from, int64_t to) {
-  if (p.matrix.affine) return tiles_amx<Tiles, 4, 32, true>(p, from, to);
-  switch (p.matrix.bits) {
-    case 5: return tiles_amx<Tiles, 5, 32, false>(p, from, to);
-    case 6: return tiles_amx<Tiles, 6, 16, false>(p, from, to);
-    default: return tiles_amx<Tiles, 8, 32, false>(p, from, to);
-  }
+struct AmxIn {
+  template <int BITS, int GROUP, bool AFFINE>
+  struct Kernel {
+    static void run(const Product& p, int64_t from, int64_t to) { tiles_amx<Tiles, BITS, GROUP, AFFINE>(p, from, to); }
+  };
+};
+
+template <class Tiles>
+constexpr Products amx_products() {
+  return products_of<AmxIn<Tiles>::template Kernel>();
 }
 
 }  // namespace

@@ -82,3 +82,11 @@ AVX2 void tile_row_avx2(const Product& p, int64_t tile, int64_t row) {
     y = p.add ? y + result : result;
   }
 }
+
+template <int BITS, int GROUP, bool AFFINE>
+struct TilesAvx2 {
+  static void run(const Product& p, int64_t from, int64_t to) {
+    for (int64_t tile = from; tile < to; ++tile)
+      for (int64_t row = 0; row < p.n; ++row) tile_row_avx2<BITS, GROUP, AFFINE>(p, tile, row);
+  }
+};

@@ -110,10 +110,20 @@ constexpr std::array<TileRows, kBlockRows> by_rows(std::index_sequence<I...>) {
 }
 
 template <int BITS, int GROUP, bool AFFINE>
-void tiles_avx512(const Product& p, int64_t from, int64_t to) {
-  static constexpr auto table = by_rows<BITS, GROUP, AFFINE>(std::make_index_sequence<kBlockRows>());
-  for (int64_t row = 0; row < p.n; row += kBlockRows) {
-    const TileRows run = table[static_cast<std::size_t>(std::min<int64_t>(kBlockRows, p.n - row) - 1)];
-    for (int64_t tile = from; tile < to; ++tile) run(p, tile, row);
+struct TilesAvx512 {
+  static void run(const Product& p, int64_t from, int64_t to) {
+    static constexpr auto table = by_rows<BITS, GROUP, AFFINE>(std::make_index_sequence<kBlockRows>());
+    for (int64_t row = 0; row < p.n; row += kBlockRows) {
+      const TileRows rows = table[static_cast<std::size_t>(std::min<int64_t>(kBlockRows, p.n - row) - 1)];
+      for (int64_t tile = from; tile < to; ++tile) rows(p, tile, row);
+    }
   }
-}
+};
+
+// One row of 16 bits.
+template <int BITS, int GROUP, bool AFFINE>
+struct WideTilesAvx512 {
+  static void run(const Product& p, int64_t from, int64_t to) {
+    for (int64_t tile = from; tile < to; ++tile) tile_rows_avx512<BITS, GROUP, AFFINE, 2, 1>(p, tile, 0);
+  }
+};

@@ -22,17 +22,23 @@ namespace {
 constexpr int64_t kTopTiles = 32;
 constexpr int64_t kTaskBytes = 256 * 1024;  // of weights, a quarter of an L2
 
-template <int BITS, int GROUP, bool AFFINE>
-void tiles_of(const Product& p, int64_t from, int64_t to, Isa isa) {
-  if (isa < kAvx512Vnni) {
-    for (int64_t tile = from; tile < to; ++tile)
-      for (int64_t row = 0; row < p.n; ++row) tile_row_avx2<BITS, GROUP, AFFINE>(p, tile, row);
-  } else if (p.x.low) {
-    for (int64_t tile = from; tile < to; ++tile) tile_rows_avx512<BITS, GROUP, AFFINE, 2, 1>(p, tile, 0);
-  } else {
-    tiles_avx512<BITS, GROUP, AFFINE>(p, from, to);
-  }
-}
+// What an instruction set computes with.
+struct Instructions {
+  const Products *few, *many;  // rows: fewer than kLeastAmxRows, and from there on
+  const Products* wide;        // one row of 16 bits
+};
+
+constexpr Products kAvx2Products = products_of<TilesAvx2>(), kVnniProducts = products_of<TilesAvx512>(),
+                   kWideProducts = products_of<WideTilesAvx512>();
+
+// By `Isa`.
+constexpr Instructions kInstructions[] = {
+    {},
+    {&kAvx2Products, &kAvx2Products, &kAvx2Products},
+    {&kVnniProducts, &kVnniProducts, &kWideProducts},
+    {&kVnniProducts, &kAmxProducts, &kWideProducts},
+    {&kVnniProducts, &kAmxEmulatedProducts, &kWideProducts},
+};
 
 // What rounding to 8 bits leaves over, in 1/256 of a step.
 inline int32_t low_code(float scaled, int32_t high) {
@@ -189,9 +195,11 @@ bool runs_here(Isa isa) {
   return isa == kAmxEmulated ? best >= kAvx512Vnni : isa > kUnsupported && isa <= best;
 }
 
-bool has_format(const Matrix& m) {
-  if (m.affine) return m.bits == 4 && m.group == 32;
-  return (m.bits == 6 && m.group == 16) || ((m.bits == 5 || m.bits == 8) && m.group == 32);
+int format_of(const Matrix& m) {
+  constexpr int64_t kForms[kFormats][3] = {{4, 32, 1}, {5, 32, 0}, {6, 16, 0}, {8, 32, 0}};  // as in `products_of`
+  for (int i = 0; i < kFormats; ++i)
+    if (kForms[i][0] == m.bits && kForms[i][1] == m.group && kForms[i][2] == m.affine) return i;
+  return kNoFormat;
 }
 
 // One scale per group: its largest magnitude becomes 127. Per group and not per row, because a few activations of this
@@ -231,13 +239,9 @@ int64_t task_tiles(const Product& p, int threads) {
 }
 
 void run_tiles(const Product& p, int64_t from, int64_t to, Isa isa) {
-  if (by_amx(isa, p.n)) return (isa == kAmx ? run_tiles_amx : run_tiles_amx_emulated)(p, from, to);
-  if (p.matrix.affine) return tiles_of<4, 32, true>(p, from, to, isa);
-  switch (p.matrix.bits) {
-    case 5: return tiles_of<5, 32, false>(p, from, to, isa);
-    case 6: return tiles_of<6, 16, false>(p, from, to, isa);
-    default: return tiles_of<8, 32, false>(p, from, to, isa);
-  }
+  const Instructions& with = kInstructions[isa];
+  const Products& products = *(p.x.low ? with.wide : p.n < kLeastAmxRows ? with.few : with.many);
+  products[static_cast<std::size_t>(format_of(p.matrix))](p, from, to);
 }
 
 extern "C" {

@@ -1,6 +1,7 @@
 // Group-quantised products, as the fused layers use them: quantise rows, then run tiles of 16 outputs.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 // Each has all of the one before. Emulated: the AMX kernels over plain memory, for tests.
@@ -37,7 +38,23 @@ struct Product {
   bool add;
 };
 
-bool has_format(const Matrix& matrix);
+// Tiles [from, to) of a product.
+using RunTiles = void (*)(const Product& product, int64_t from, int64_t to);
+
+// One entry a weight format, in the order of `format_of`.
+constexpr int kFormats = 4, kNoFormat = -1;
+using Products = std::array<RunTiles, kFormats>;
+
+// Kernel<BITS, GROUP, AFFINE>::run of every format there is.
+template <template <int, int, bool> class Kernel>
+constexpr Products products_of() {
+  return {Kernel<4, 32, true>::run, Kernel<5, 32, false>::run, Kernel<6, 16, false>::run, Kernel<8, 32, false>::run};
+}
+
+// Its place in `Products`, or kNoFormat.
+int format_of(const Matrix& matrix);
+
+inline bool has_format(const Matrix& matrix) { return format_of(matrix) != kNoFormat; }
 
 bool runs_here(Isa isa);
 

@@ -40,7 +40,7 @@ bool has_formats(const Linear& linear) {
 // The rounded inputs of one product at a time, one set for each part: formats differ in groups and offsets.
 class Rounded {
  public:
-  Rounded(int64_t n, int64_t widest) : n_(n) {
+  Rounded(int64_t n, int64_t widest, Isa isa) : n_(n), isa_(isa) {
     for (int i = 0; i < kParts; ++i) {
       codes_[i] = buffer<int8_t>(n * widest);
       sums_[i] = buffer<int32_t>(n * widest / kSmallestGroup);
@@ -53,7 +53,7 @@ class Rounded {
   // Inputs [from, to) of a row.
   void round(const Linear& linear, const float* x, int64_t row, int64_t from, int64_t to) const {
     for (int64_t part = 0; part < linear.count; ++part)
-      quantize(x, n_, linear.in, row, from, to, linear.parts[part], of(part), kAvx512Vnni);
+      quantize(x, n_, linear.in, row, from, to, linear.parts[part], of(part), isa_);
   }
 
   // y (+)= linear(x) by the whole team; ends in a barrier.
@@ -74,12 +74,13 @@ class Rounded {
       while (task >= ends[part]) ++part;
       const int64_t from = (task - (part ? ends[part - 1] : 0)) * steps[part];
       const int64_t to = std::min(linear.parts[part].tiles(), from + steps[part]);
-      run_tiles(products[part], from, to, kAvx512Vnni);
+      run_tiles(products[part], from, to, isa_);
     }
   }
 
  private:
   int64_t n_;
+  Isa isa_;
   std::unique_ptr<int8_t[]> codes_[kParts];
   std::unique_ptr<int32_t[]> sums_[kParts];
   std::unique_ptr<float[]> scales_[kParts];
@@ -128,8 +129,8 @@ int64_t widest_rank(const Shape& shape, const Layer* layers) {
 
 // The rounded inputs of an adapter's two products, and what lies between them. Nothing is allocated without one.
 struct Adapted {
-  Adapted(int64_t n, int64_t widest, int64_t rank)
-      : inputs(rank ? n : 0, widest), inner(rank ? n : 0, rank), between(buffer<float>(n * rank)) {}
+  Adapted(int64_t n, int64_t widest, int64_t rank, Isa isa)
+      : inputs(rank ? n : 0, widest, isa), inner(rank ? n : 0, rank, isa), between(buffer<float>(n * rank)) {}
 
   Rounded inputs, inner;
   std::unique_ptr<float[]> between;  // [n, rank]
@@ -137,29 +138,33 @@ struct Adapted {
 
 class Forward {
  public:
-  Forward(const Shape& shape, const Layer* layers, const Call& call)
+  Forward(const Shape& shape, const Layer* layers, const Call& call, Isa isa)
       : shape_(shape), layers_(layers), call_(call), qkv_width_((shape.heads + 2 * shape.kv_heads) * shape.dim),
         inner_(layers[0].down.in), widest_(std::max({shape.hidden, shape.heads * shape.dim, inner_})),
-        rounded_(call.n, widest_), adapted_(call.n, widest_, widest_rank(shape, layers)),
+        rounded_(call.n, widest_, isa), adapted_(call.n, widest_, widest_rank(shape, layers), isa),
         qkv_(buffer<float>(call.n * qkv_width_)), attended_(buffer<float>(call.n * shape.heads * shape.dim)),
         both_(buffer<float>(call.n * 2 * inner_)) {}
 
   // By every thread of a team.
-  void run() const {
+  void run() {
     std::vector<float> scores, line(static_cast<std::size_t>(shape_.hidden));
     for (int64_t index = 0; index < shape_.layers; ++index) {
       const Layer& layer = layers_[index];
       normalize(layer.qkv, layer.qkv_more, layer.attn_norm, line.data());
+      if (stopped_) return;
       multiply(layer.qkv, layer.qkv_more, qkv_.get(), false);
       attend(index, scores);
       round_attended(layer.o, layer.o_more);
       multiply(layer.o, layer.o_more, call_.x, true);
       normalize(layer.gate_up, layer.gate_up_more, layer.mlp_norm, line.data());
+      if (stopped_) return;
       multiply(layer.gate_up, layer.gate_up_more, both_.get(), false);
       activate(layer.down, layer.down_more);
       multiply(layer.down, layer.down_more, call_.x, true);
     }
   }
+
+  bool stopped() const { return stopped_; }
 
  private:
   void round(const Linear& next, const LowRank& more, const float* x, int64_t row, int64_t from, int64_t to) const {
@@ -178,7 +183,10 @@ class Forward {
     adapted_.inner.multiply(more.b, y, true);
   }
 
-  void normalize(const Linear& next, const LowRank& more, const float* weight, float* line) const {
+  // Also asks whether to stop. One thread does, and the barrier at the end of the loop tells all of them the same: no thread
+  // leaves alone. The next asking comes several barriers later, when every thread has read the answer.
+  void normalize(const Linear& next, const LowRank& more, const float* weight, float* line) {
+    if (call_.stop && omp_get_thread_num() == 0) stopped_ = __atomic_load_n(call_.stop, __ATOMIC_RELAXED) != 0;
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < call_.n; ++row) {
       rms_norm(call_.x + row * shape_.hidden, weight, shape_.hidden, static_cast<float>(shape_.eps), line);
@@ -236,6 +244,7 @@ class Forward {
   Rounded rounded_;
   Adapted adapted_;
   std::unique_ptr<float[]> qkv_, attended_, both_;
+  bool stopped_ = false;
 };
 
 }  // namespace
@@ -244,20 +253,21 @@ extern "C" {
 
 int64_t holefill_layer_bytes() { return sizeof(Layer); }
 
-int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int threads) {
-  if (!attention_supports(shape->dim)) return 1;
+int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int isa, int threads) {
+  const Isa chosen = static_cast<Isa>(isa);
+  if (!attention_supports(shape->dim) || chosen < kAvx512Vnni || !runs_here(chosen)) return kNoKernel;
   for (int64_t index = 0; index < shape->layers; ++index) {
     const Layer& layer = layers[index];
     for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
-      if (!has_formats(*linear)) return 1;
+      if (!has_formats(*linear)) return kNoKernel;
     for (const LowRank* more : additions(layer))
-      if (!has_formats(more->a) || !has_formats(more->b)) return 1;
+      if (!has_formats(more->a) || !has_formats(more->b)) return kNoKernel;
   }
-  if (call->n == 0 || shape->layers == 0) return 0;
-  const Forward forward(*shape, layers, *call);
+  if (call->n == 0 || shape->layers == 0) return kDone;
+  Forward forward(*shape, layers, *call, chosen);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   forward.run();
-  return 0;
+  return forward.stopped() ? kStopped : kDone;
 }
 
 }  // extern "C"

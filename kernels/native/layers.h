@@ -42,15 +42,19 @@ struct Call {
   float *keys, *values;    // [layer, kv_head, capacity, dim]
   const int32_t* rows;     // [length + n], where each token's keys and values lie; the last n are written
   const uint8_t* hidden;   // [n, n] or null
+  const int32_t* stop;     // or null; another thread makes it nonzero, and the call ends within half a layer
   int64_t n, length, capacity;
 };
+
+enum Outcome : int { kDone = 0, kNoKernel = 1, kStopped = 2 };
 
 extern "C" {
 
 // Size of the structure, for a caller to compare with its own declaration.
 int64_t holefill_layer_bytes();
 
-// Needs AVX512-VNNI. 0 on success, 1 for a head size or a weight format without an instantiation.
-int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int threads);
+// An `Outcome`. kNoKernel: no instantiation for the head size or a weight format, or an `isa` below AVX512-VNNI, or not this
+// CPU's. kStopped: what x and the last n rows hold is of no use.
+int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int isa, int threads);
 
 }  // extern "C"

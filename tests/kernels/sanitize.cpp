@@ -27,8 +27,8 @@ std::vector<uint8_t> weight_of(int64_t out, int64_t in, int64_t bits, int64_t gr
   return std::vector<uint8_t>(tiles * groups * (32 * (1 + affine) + low + planes * quads * 8), 0x11);
 }
 
-// Two layers with products of two formats, causal and as a tree, written to the last rows of the cache.
-int layers(int64_t n, int64_t dim, bool tree) {
+// Two layers with products of two formats, causal and as a tree, written to the last rows of the cache. `stop` as in `Call`.
+int layers(int64_t n, int64_t dim, bool tree, int isa, const int32_t* stop) {
   const int64_t hidden = 64, heads = 4, kv_heads = 2, inner = 544, length = 3, capacity = length + n;
   const int64_t q = heads * dim, kv = kv_heads * dim;
   const std::vector<uint8_t> first = weight_of(q + kv, hidden, 5, 32, false), second = weight_of(kv, hidden, 8, 32, false);
@@ -52,8 +52,8 @@ int layers(int64_t n, int64_t dim, bool tree) {
   std::vector<int32_t> rows(length + n);  // from the end of the buffer on
   for (int64_t i = 0; i < length + n; ++i) rows[i] = static_cast<int32_t>(capacity - 1 - i);
   const Call call{x.data(), table.data(), table.data(), keys.data(), values.data(), rows.data(),
-                  tree ? mask.data() : nullptr, n, length, capacity};
-  return holefill_layers(&shape, all.data(), &call, 2);
+                  tree ? mask.data() : nullptr, stop, n, length, capacity};
+  return holefill_layers(&shape, all.data(), &call, isa, 2);
 }
 
 }  // namespace
@@ -105,10 +105,15 @@ int main() {
                                  out.data(), n, heads, kv_heads, total, dim, 0.125f, 2))
             return std::fprintf(stderr, "no attention for heads of %d\n", static_cast<int>(dim)), 1;
         }
-  if (holefill_isa() >= kAvx512Vnni)
+  const int32_t goes_on = 0, stops = 1;
+  for (int isa : {kAvx512Vnni, kAmx, kAmxEmulated}) {
+    if (!runs_here(static_cast<Isa>(isa))) continue;
     for (int64_t dim : {32, 80})
-      for (int64_t n : {1, 5, 17})
+      for (int64_t n : {1, 5, 17, 35})
         for (bool tree : {false, true})
-          if (layers(n, dim, tree)) return std::fprintf(stderr, "no layers for heads of %d\n", static_cast<int>(dim)), 1;
+          if (layers(n, dim, tree, isa, nullptr) != kDone || layers(n, dim, tree, isa, &goes_on) != kDone ||
+              layers(n, dim, tree, isa, &stops) != kStopped)
+            return std::fprintf(stderr, "layers for heads of %d\n", static_cast<int>(dim)), 1;
+  }
   return 0;
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from holefill.kernels.grouped_linear import GroupedStack, pack, quantize_groups, stack, stacked_linear
+from holefill.kernels.grouped_linear import (
+    AMX,
+    AMX_EMULATED,
+    AVX2,
+    AVX512_VNNI,
+    GroupedStack,
+    pack,
+    quantize_groups,
+    stack,
+    stacked_linear,
+)
+from holefill.kernels.library import library
 from holefill.kernels.native_attention import native_attention
 from holefill.kernels.native_layers import LayerShape, LayerWeights, LowRank, NativeLayers, supports
 
@@ -127,13 +139,20 @@ def native(layers: NativeLayers) -> Forward:
 
 def cache(seed: int = 5) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
-    shape = (2, LAYERS, SHAPE.kv_heads, CACHED + 24, SHAPE.head_dim)
+    shape = (2, LAYERS, SHAPE.kv_heads, CACHED + 48, SHAPE.head_dim)
     keys, values = torch.randn(shape, generator=rng).unbind()
     return keys.contiguous(), values.contiguous()
 
 
 def inputs(n: int) -> Tensor:
     return torch.randn(n, HIDDEN, generator=torch.Generator().manual_seed(n))
+
+
+@pytest.fixture
+def restore_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 TREE = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]], dtype=torch.bool)
@@ -210,6 +229,77 @@ def test_where_rows_lie_changes_no_bit(hidden: Tensor | None) -> None:
         assert torch.equal(buffer[:, :, rows], whole[:, :, : CACHED + 4])
         assert buffer[:, :, untouched].isnan().all()
     assert not torch.equal(run(x, cos_sin, *pool, rows.roll(1), hidden), expected)
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, ADAPTED], ids=["plain", "adapted"])
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 48])
+def test_amx_gives_the_bits_of_vnni(n: int, weights: list[LayerWeights]) -> None:
+    x, cos_sin = inputs(n), tables(torch.arange(CACHED, CACHED + n))
+    vnni, amx = cache(), cache()
+    expected = native(NativeLayers(weights, SHAPE, isa=AVX512_VNNI))(x, cos_sin, *vnni, CACHED, None)
+    assert torch.equal(native(NativeLayers(weights, SHAPE, isa=AMX_EMULATED))(x, cos_sin, *amx, CACHED, None), expected)
+    assert torch.equal(amx[0], vnni[0])
+    assert torch.equal(amx[1], vnni[1])
+
+
+def test_a_fault_in_a_weight_is_seen_by_amx() -> None:
+    n = 33
+    x, cos_sin = inputs(n), tables(torch.arange(CACHED, CACHED + n))
+    expected = native(NativeLayers(WEIGHTS, SHAPE, isa=AVX512_VNNI))(x, cos_sin, *cache(), CACHED, None)
+    part = WEIGHTS[1].down.parts[0]
+    packed = part.packed.clone()
+    packed[2, 1, 40] ^= 1  # a code of one output
+    wrong = [WEIGHTS[0], replace(WEIGHTS[1], down=GroupedStack((replace(part, packed=packed),)))]
+    y = native(NativeLayers(wrong, SHAPE, isa=AMX_EMULATED))(x, cos_sin, *cache(), CACHED, None)
+    assert len((y != expected).any(dim=0).nonzero()) == 1
+
+
+@pytest.mark.parametrize("isa", [0, AVX2, AMX_EMULATED + 1])
+def test_instructions_it_is_not_compiled_for_raise(isa: int) -> None:
+    with pytest.raises(ValueError, match="instructions"):
+        native(NativeLayers(WEIGHTS, SHAPE, isa=isa))(inputs(2), tables(torch.arange(2)), *cache(), 0, None)
+
+
+def test_it_computes_with_what_it_is_told() -> None:
+    """Equal bits do not show which products ran; that AMX is refused on a CPU without it does."""
+    found = library()
+    assert found is not None
+    if found.holefill_isa() >= AMX:
+        pytest.skip("this CPU has AMX")
+    with pytest.raises(ValueError, match="instructions"):
+        native(NativeLayers(WEIGHTS, SHAPE, isa=AMX))(inputs(2), tables(torch.arange(2)), *cache(), 0, None)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("n", [1, 17, 40])
+def test_a_stop_ends_it_in_the_layer_that_runs(n: int, threads: int, restore_threads: None) -> None:
+    """The flag lies where the first layer writes a key, so that the first layer itself gives the order to stop."""
+    torch.set_num_threads(threads)
+    layers, x, cos_sin = NativeLayers(WEIGHTS, SHAPE), inputs(n), tables(torch.arange(CACHED, CACHED + n))
+    rows, (keys, values) = torch.arange(CACHED + n, dtype=torch.int32), cache()
+    keys[0, 0, CACHED, 0] = 0.0
+    stop = ctypes.c_int32.from_address(keys[0, 0, CACHED].data_ptr())
+    before = keys.clone()
+    assert not layers(x.clone(), cos_sin, keys, values, rows, None, stop)
+    assert not torch.equal(keys[0], before[0])
+    assert torch.equal(keys[1], before[1]), "the second layer never began"
+    again = cache()
+    expected = native(layers)(x, cos_sin, *again, CACHED, None)
+    assert layers(out := x.clone(), cos_sin, keys, values, rows, None)
+    assert torch.equal(out, expected)
+    assert torch.equal(keys, again[0])
+    assert torch.equal(values, again[1])
+
+
+def test_a_stop_given_before_writes_nothing_and_none_changes_nothing() -> None:
+    layers, x, cos_sin = NativeLayers(WEIGHTS, SHAPE), inputs(5), tables(torch.arange(CACHED, CACHED + 5))
+    rows, (keys, values) = torch.arange(CACHED + 5, dtype=torch.int32), cache()
+    before = keys.clone(), values.clone()
+    assert not layers(x.clone(), cos_sin, keys, values, rows, None, ctypes.c_int32(1))
+    assert torch.equal(keys, before[0])
+    assert torch.equal(values, before[1])
+    assert layers(out := x.clone(), cos_sin, keys, values, rows, None, ctypes.c_int32(0))
+    assert torch.equal(out, native(layers)(x, cos_sin, *cache(), CACHED, None))
 
 
 def test_wrong_input_raises() -> None:

@@ -37,7 +37,12 @@ _TS = (
 _BODIES: Mapping[str, str] = MappingProxyType(
     {"python": "(function_definition body: (block) @body)", "typescript": _TS, "tsx": _TS}
 )
-_STAYS = re.compile(rb"(?<![\w.])(?:self|cls)\.\w+[^\n=()]*=(?!=)|\bglobal\s|\bnonlocal\s|\bsetattr\(")
+_STAYS = re.compile(
+    rb"(?<![\w.])(?:self|cls)\.\w+[^\n=()]*=(?!=)|(?:^|[;:])[ \t]*global\s|\bsetattr\(",
+    re.M,
+)
+_NONLOCAL = re.compile(rb"(?:^|[;:])[ \t]*nonlocal\s", re.M)
+"""Binds names of a function around: whoever has all of that function blanked need not care."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,15 @@ def _ranges(parsed: Parsed, hole: Hole) -> Iterator[tuple[int, int]]:
     line, line_end = hole.text.rfind("\n", 0, hole.start) + 1, hole.text.find("\n", hole.end)
     before = len(encode(hole.text[:line]))
     after = len(source) if line_end < 0 else len(encode(hole.text[:line_end]))
-    last = 0
+    last = kept = 0
     for body in parsed.pieces("bodies", _bodies):
         start, end = body.start, body.end
-        if start < last or (end >= before and start <= after) or end - start < _MIN_BODY:
+        if start < last or end - start < _MIN_BODY:
             continue
-        if end < before and goes_on(source, end, before):
-            continue
-        if not body.value and not _stays(source[start:end]):
+        at_hole = (end >= before and start <= after) or (end < before and goes_on(source, end, before))
+        if at_hole or body.value or _stays(source[start:end], nested=start < kept):
+            kept = max(kept, end)
+        else:
             yield to_chars(start), to_chars(end)
             last = end
 
@@ -134,8 +140,9 @@ def _blank(text: str, language: str, ranges: Iterable[tuple[int, int]]) -> str:
 
 
 @lru_cache(4096)
-def _stays(body: bytes) -> bool:
-    return _STAYS.search(body) is not None
+def _stays(body: bytes, nested: bool) -> bool:
+    """``nested``: in a function whose body stays."""
+    return _STAYS.search(body) is not None or (nested and _NONLOCAL.search(body) is not None)
 
 
 @lru_cache(4096)

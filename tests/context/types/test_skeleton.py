@@ -64,6 +64,36 @@ def test_a_banner_of_hashes_is_read_once():
     assert "#" * 5000 in slim.hole.text
 
 
+COUNTER = """def counter{0}():
+    count = 0
+
+    def up() -> int:
+        nonlocal count
+        count = {0} + 1
+        return count
+
+    up()
+    {1}
+    return up
+
+"""
+
+
+def test_a_nonlocal_name_keeps_the_body_that_binds_it_only_where_its_function_stays():
+    """Without its function it is nobody's; the word in a text is no statement."""
+    prose = 'def told() -> None:\n    """Says.\n\n    Of global settings, nonlocal ones."""\n    hidden = 1\n\n'
+    others = "".join(COUNTER.format(n, "pass") for n in range(250))
+    slim = skeleton(hole_at(cursor_of(others + prose + COUNTER.format(999, "shown = ▮") + prose))).hole.text
+    assert "count = 999 + 1" in slim
+    assert "count = 7 + 1" not in slim
+    assert "hidden" not in slim
+
+
+def test_a_global_name_keeps_the_body_that_binds_it():
+    text = FILLER + "def reset() -> None:\n    if True: global limit\n    limit = 3\n\n" + HOLE
+    assert "limit = 3" in skeleton(hole_at(cursor_of(text))).hole.text
+
+
 def test_typescript_keeps_bodies_whose_type_is_inferred():
     part = "export function f{0}(a: number): string {{\n  const kept = a + 1;\n  return String(kept);\n}}\n"
     part += "export function g{0}(a: number) {{\n  const inferred = a * {0};\n  return inferred;\n}}\n"

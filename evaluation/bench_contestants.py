@@ -23,7 +23,7 @@ from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer, WeightFormat
 
-_CHUNK = EngineOptions().prefill_chunk
+_OPTIONS = EngineOptions()
 
 
 class Contestant(Protocol):
@@ -64,10 +64,11 @@ class Ours:
 
     def forward(self, ids: Sequence[int], *, all_logits: bool) -> None:
         tensor = torch.tensor(ids)
-        for start in range(0, len(ids), _CHUNK):
-            part = tensor[start : start + _CHUNK]
-            last = start + _CHUNK >= len(ids)  # as in the engine, a prompt's other chunks have no logits
-            rows = slice(0 if all_logits else len(part) - last, len(part))
+        done = 0
+        while done < len(ids):  # in the engine's chunks, of which the last alone has logits
+            part = tensor[done : done + _OPTIONS.rows_after(done)]
+            done += len(part)
+            rows = slice(0 if all_logits else len(part) - (done == len(ids)), len(part))
             self.transformer.forward(part, self._cache, logit_rows=rows)
         if self.transformer.device.type == "cuda":
             torch.cuda.synchronize()

@@ -1,7 +1,8 @@
-"""One cancel token per request, polled between stages and between decode steps."""
+"""One cancel token per request, polled between stages and decode steps; and what ends a forward in its midst."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 
@@ -32,3 +33,27 @@ class CancelToken:
                 self._callbacks.append(callback)
                 return
         callback()
+
+
+class Interrupt:
+    """Ends the forward that runs, from any thread: a number in memory that compiled code can poll.
+
+    It does not say why. Whoever computes finds that out, and clears it where the work is to go on.
+    """
+
+    def __init__(self) -> None:
+        self.flag = ctypes.c_int32(0)
+        """Nonzero: end as soon as possible."""
+
+    def is_set(self) -> bool:
+        return self.flag.value != 0
+
+    def set(self) -> None:
+        self.flag.value = 1
+
+    def clear(self) -> None:
+        self.flag.value = 0
+
+
+class Interrupted(Exception):  # noqa: N818  (an outcome, not an error)
+    """A forward ended early and appended nothing."""

@@ -15,7 +15,7 @@ import torch
 
 from holefill.model.alternatives import Branch, Explorer, Step, steps_of
 from holefill.model.answer import Answer
-from holefill.model.cancel import CancelToken
+from holefill.model.cancel import CancelToken, Interrupted
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.constrain.verification import Guide, guided_verify
 from holefill.model.errors import EngineError
@@ -46,12 +46,21 @@ class EngineOptions:
     cache_mb: float | None = None
     """Memory for keys and values at most; by default 256 or that of one whole context, whichever is more (fp32: 192 MB
     for the 0.5B, 448 for the 1.5B). A CPU takes only what is used of it."""
-    prefill_chunk: int = 32
-    """Rows of one forward, which a cancel and, in idle time, a request wait for (0.5B, one Zen 5 core: 45 ms). More at
-    once are no faster on one core (512 rows by 32 and 128: 724 and 726 ms) and 8 % faster on two."""
+    prefill_chunk: int = 256
+    """Most rows of one forward of a prompt. More at once are no faster on one core, and faster on two (LOG.md)."""
+    first_chunk: int = 64
+    """Rows of a prompt's first forward; see ``rows_after``."""
     draft_budget: int = 16
     vocab_size: int | None = None
     """Rows of the embedding, when it has more than the tokenizer."""
+
+    def rows_after(self, computed: int) -> int:
+        """Most rows of the next forward of a prompt of which so many are computed.
+
+        A forward that is ended early leaves nothing to keep. So none has more rows than were computed before it: a key
+        that cancels loses half of the work at most, or the first forward.
+        """
+        return min(max(self.first_chunk, computed), self.prefill_chunk)
 
 
 class Engine(Generic[C]):
@@ -133,7 +142,7 @@ class Engine(Generic[C]):
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         self.check(request)
         job = Job(request, cancel, time.monotonic(), list(request.prompt_ids), Answer(request, self.tokenizer))
-        if not self._turns.enter(request.background, cancel, job.interrupted):
+        if not self._turns.enter(request.background, cancel, job.interrupted, job.interrupt):
             yield job.answer.last(job.interrupted() or FinishReason.CANCELLED, job.timing())
             return
         if request.typed:
@@ -141,7 +150,8 @@ class Engine(Generic[C]):
         job.started = time.monotonic()
         computing = True
         try:
-            yield from self._run(job)
+            with job.watched():
+                yield from self._run(job)
         except _TurnLostError:
             computing = False
             yield job.answer.last(job.interrupted() or FinishReason.CANCELLED, job.timing())
@@ -192,16 +202,22 @@ class Engine(Generic[C]):
 
         Where nothing is to be decoded, all but the last id.
         """
-        chunk = self._options.prefill_chunk
-        left = chunk if job.request.max_tokens > 0 else 1
         running.start(job.ids)
-        job.cached_tokens = job.cached_tokens or running.cache.length
-        while len(job.ids) - running.cache.length > left and job.interrupted() is None:
+        known = running.cache.length
+        job.cached_tokens = job.cached_tokens or known
+        while job.interrupted() is None:
             if self._give_way(job, running):
                 running.start(job.ids)
                 continue
-            end = min(running.cache.length + chunk, len(job.ids) - 1)
-            self._extend(job, running, job.ids[running.cache.length : end])
+            done = running.cache.length
+            # In idle time few: the head over all of them, for the drafters, is one piece that nobody can end.
+            rows = self._options.rows_after(0 if job.request.background else done - known)
+            if len(job.ids) - done <= (rows if job.request.max_tokens > 0 else 1):
+                return
+            try:
+                self._extend(job, running, job.ids[done : min(done + rows, len(job.ids) - 1)])
+            except Interrupted:
+                job.resume()
 
     def _extend(self, job: Job, running: Running[C], ids: list[int]) -> None:
         """Rows without logits; in idle time (a background job) with: drafters learn from them, for 30 % more work."""
@@ -209,7 +225,7 @@ class Engine(Generic[C]):
             return
         learner = self._speculator if job.request.background else None
         rows = torch.arange(len(ids)) if learner is not None else torch.tensor([], dtype=torch.long)
-        logits = self._transformer.forward(torch.tensor(ids), running.cache, logit_rows=rows)
+        logits = self._transformer.forward(torch.tensor(ids), running.cache, logit_rows=rows, interrupt=job.interrupt)
         running.ids += ids
         if learner is not None:
             learner.learn(ids, likeliest(logits))
@@ -221,7 +237,7 @@ class Engine(Generic[C]):
             return False
         running.stop()
         self._turns.leave()
-        if not self._turns.enter(True, job.cancel, job.interrupted):
+        if not self._turns.enter(True, job.cancel, job.interrupted, job.interrupt):
             raise _TurnLostError
         return True
 
@@ -231,30 +247,17 @@ class Engine(Generic[C]):
         guide = self._guide(job)
         if job.request.alternatives > 0:
             job.steps = []
-        if job.healing is not None and job.healing.left:
-            self._heal(job, running, job.healing)
         while (finish := answer.finish or job.interrupted()) is None:
             if self._give_way(job, running):
                 self._prefill(job, running)
                 continue
-            tree = self._propose(job, guide)
-            pending = job.ids[running.cache.length : -1]
-            logits = self._forward(pending, tree, running)
-            position, top = len(job.ids) - len(job.request.prompt_ids), likeliest(logits)
-            if guide is None:
-                verdict = verify(tree, logits, job.request.sampling, position=position, top=top)
-            else:
-                verdict = guided_verify(guide, tree, logits, job.request.sampling, position, top)
-            self._commit(running, pending, tree, verdict)
-            self._mark_round(job)
-            job.ids += verdict.tokens
-            if job.steps is not None:
-                job.steps += steps_of(verdict.tokens, verdict.logprobs, logits[list(verdict.path)])
-            if self._speculator is not None:
-                self._speculator.observe(tree, verdict, top)
-            for token_id, logprob in zip(verdict.tokens, verdict.logprobs, strict=True):
-                if answer.finish is None:
-                    answer.push(token_id, logprob)
+            try:
+                if job.healing is not None and job.healing.left:
+                    self._heal(job, running, job.healing)
+                else:
+                    self._round(job, running, guide)
+            except Interrupted:
+                job.resume()
             if answer.finish is None and (chunk := answer.chunk()) is not None:
                 yield chunk
         timing = job.timing()
@@ -263,19 +266,38 @@ class Engine(Generic[C]):
         running.stop()  # other answers begin with its rows
         yield replace(last, candidates=self._candidates(job, answer.whole())) if wanted else last
 
+    def _round(self, job: Job, running: Running[C], guide: Guide | None) -> None:
+        tree = self._propose(job, guide)
+        pending = job.ids[running.cache.length : -1]
+        logits = self._forward(job, pending, tree, running)
+        position, top = len(job.ids) - len(job.request.prompt_ids), likeliest(logits)
+        if guide is None:
+            verdict = verify(tree, logits, job.request.sampling, position=position, top=top)
+        else:
+            verdict = guided_verify(guide, tree, logits, job.request.sampling, position, top)
+        self._commit(running, pending, tree, verdict)
+        self._mark_round(job)
+        job.ids += verdict.tokens
+        if job.steps is not None:
+            job.steps += steps_of(verdict.tokens, verdict.logprobs, logits[list(verdict.path)])
+        if self._speculator is not None:
+            self._speculator.observe(tree, verdict, top)
+        for token_id, logprob in zip(verdict.tokens, verdict.logprobs, strict=True):
+            if job.answer.finish is None:
+                job.answer.push(token_id, logprob)
+
     def _heal(self, job: Job, running: Running[C], healing: Healing) -> None:
-        """Token by token, without drafts, until the typed characters are repeated: one or two rounds."""
-        while healing.left and job.answer.finish is None and job.interrupted() is None:
-            tree, pending = DraftTree.root(job.ids[-1]), job.ids[running.cache.length : -1]
-            logits = healing.mask(self._forward(pending, tree, running))
-            verdict = verify(tree, logits, job.request.sampling, position=len(job.ids) - len(job.request.prompt_ids))
-            self._commit(running, pending, tree, verdict)
-            self._mark_round(job)
-            job.ids += verdict.tokens
-            if job.steps is not None:
-                job.steps += steps_of(verdict.tokens, verdict.logprobs, logits)
-            healing.take(self.tokenizer.token_bytes(verdict.tokens[0]))
-            job.answer.push(verdict.tokens[0], verdict.logprobs[0])
+        """A round without drafts whose token repeats typed characters: one or two, and they are repeated."""
+        tree, pending = DraftTree.root(job.ids[-1]), job.ids[running.cache.length : -1]
+        logits = healing.mask(self._forward(job, pending, tree, running))
+        verdict = verify(tree, logits, job.request.sampling, position=len(job.ids) - len(job.request.prompt_ids))
+        self._commit(running, pending, tree, verdict)
+        self._mark_round(job)
+        job.ids += verdict.tokens
+        if job.steps is not None:
+            job.steps += steps_of(verdict.tokens, verdict.logprobs, logits)
+        healing.take(self.tokenizer.token_bytes(verdict.tokens[0]))
+        job.answer.push(verdict.tokens[0], verdict.logprobs[0])
 
     def _candidates(self, job: Job, first: Candidate) -> tuple[Candidate, ...]:
         """``first`` and answers that differ from it, the likeliest first; as many as there is time for."""
@@ -297,7 +319,7 @@ class Engine(Generic[C]):
         request = replace(job.request, alternatives=0)
         answer = Answer(request, self.tokenizer)
         ids = [*request.prompt_ids, *(step.token for step in branch.steps)]
-        other = Job(request, job.cancel, job.submitted, ids, answer, steps=list(branch.steps))
+        other = Job(request, job.cancel, job.submitted, ids, answer, steps=list(branch.steps), interrupt=job.interrupt)
         if request.typed:
             other.healing = Healing(self._spell(), request.typed)
         for step in branch.steps:
@@ -335,7 +357,7 @@ class Engine(Generic[C]):
             return self._speculator.propose(job.request, job.ids, budget)
         return guide.prune(self._speculator.propose(job.request, job.ids, budget, guide.forced(budget)))
 
-    def _forward(self, pending: list[int], tree: DraftTree, running: Running[C]) -> torch.Tensor:
+    def _forward(self, job: Job, pending: list[int], tree: DraftTree, running: Running[C]) -> torch.Tensor:
         """Logits [len(tree), vocab]; ``pending`` are the ids before the root that have no rows yet."""
         before, n, start = len(pending), len(pending) + len(tree), running.cache.length
         positions = mask = None
@@ -349,6 +371,7 @@ class Engine(Generic[C]):
             positions=positions,
             tree_mask=mask,
             logit_rows=torch.arange(before, n),
+            interrupt=job.interrupt,
         )
 
     def _commit(self, running: Running[C], pending: list[int], tree: DraftTree, verdict: Verdict) -> None:

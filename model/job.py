@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Timer
 
 from holefill.model.alternatives import Step
 from holefill.model.answer import Answer
-from holefill.model.cancel import CancelToken
+from holefill.model.cancel import CancelToken, Interrupt
 from holefill.model.healing import Healing
 from holefill.model.request import FinishReason, GenerateRequest, Timing
 
@@ -26,14 +29,46 @@ class Job:
     healing: Healing | None = None
     steps: list[Step] | None = None
     """What was thought at every token; kept only where alternatives are wanted."""
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    """Ends the forward that runs."""
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Meanwhile a cancel ends the forward that runs, and so does the deadline as long as nothing is decoded: it
+        keeps the text so far, to which a decode step still adds."""
+        self.cancel.on_cancel(self.interrupt.set)
+        left = self._ms_left()
+        timer = None if left is None else Timer(max(left, 0) / 1000, self.expire)
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def expire(self) -> None:
+        """The deadline has come."""
+        if not self.decoding:
+            self.interrupt.set()
+
+    def resume(self) -> None:
+        """After an interrupt: clears it, unless it was this request's own end."""
+        self.interrupt.clear()
+        if self.interrupted() is not None:  # a cancel may have come while it was cleared
+            self.interrupt.set()
 
     def interrupted(self) -> FinishReason | None:
         if self.cancel.is_set():
             return FinishReason.CANCELLED
+        left = self._ms_left()
+        return FinishReason.DEADLINE if left is not None and left <= 0 else None
+
+    def _ms_left(self) -> float | None:
+        """Until the deadline."""
         limit = self.request.deadline_ms
-        if limit is not None and (time.monotonic() - self.submitted) * 1000 >= limit:
-            return FinishReason.DEADLINE
-        return None
+        return None if limit is None else limit - (time.monotonic() - self.submitted) * 1000
 
     def timing(self) -> Timing:
         now = time.monotonic()

@@ -21,7 +21,8 @@ from holefill.model.transformer import Transformer
 from holefill.model.weights import Progress
 
 CUDA_CHUNK = 256
-"""A forward of few rows would be mostly launches there. Chosen without a GPU at hand, so not measured."""
+"""A forward of few rows would be mostly launches there, and none is ended early. Chosen without a GPU at hand, so not
+measured."""
 
 
 def load_engine(
@@ -66,7 +67,8 @@ def load_engine(
         vocab_size=transformer.config.vocab_size,
     )
     if transformer.device.type == "cuda":
-        options = replace(options, prefill_chunk=max(options.prefill_chunk, CUDA_CHUNK))
+        rows = max(options.prefill_chunk, CUDA_CHUNK)
+        options = replace(options, prefill_chunk=rows, first_chunk=rows)
     if speculation and speculator is None:
         cost = forward_cost(transformer)
         small = draft_model_for(

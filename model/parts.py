@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from holefill.model.cancel import Interrupt
 from holefill.model.kv.prefix import Pool
 from holefill.model.kv.rows import RowTable
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
@@ -39,8 +40,12 @@ class Target(Protocol[C]):
         positions: torch.Tensor | None = None,
         tree_mask: torch.Tensor | None = None,
         logit_rows: torch.Tensor | None = None,
+        interrupt: Interrupt | None = None,
     ) -> torch.Tensor:
-        """Appends n rows to the cache; logits [len(logit_rows), vocab]."""
+        """Appends n rows to the cache; logits [len(logit_rows), vocab].
+
+        Raises ``Interrupted``, and appends nothing, where it notices the ``interrupt``; a device's queue may not.
+        """
 
 
 class Speculator(Protocol):

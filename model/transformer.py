@@ -25,6 +25,7 @@ from holefill.kernels.quant_linear import QuantLinear, Weight
 from holefill.kernels.row_attention import KeyPart, attend, key_parts
 from holefill.model.adapter_file import Adapter, load_adapter
 from holefill.model.adapters import AdaptableLinear, low_rank, merged
+from holefill.model.cancel import Interrupt, Interrupted
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.config import ModelConfig
 from holefill.model.errors import EngineError
@@ -313,13 +314,18 @@ class Transformer:
         positions: Tensor | None = None,
         tree_mask: Tensor | None = None,
         logit_rows: slice | Tensor | None = None,
+        interrupt: Interrupt | None = None,
     ) -> Tensor:
         """Appends n rows to ``cache``; returns logits [r, vocab] in fp32 of the rows asked for (default: the last).
 
         ids [n]; positions [n], default: behind the cache. ``tree_mask[i, j]``: row i may see new row j (itself
         included); None is causal. Every row sees all rows that were in the cache. A failed forward appends nothing.
+        ``interrupt`` is polled between layers, on a GPU before the first one only; raises ``Interrupted``.
         """
         n, device = ids.shape[0], self.device
+        interrupt = interrupt or Interrupt()
+        if interrupt.is_set():
+            raise Interrupted
         cache.reserve(n)
         rows = slice(n - 1, n) if logit_rows is None else logit_rows
         if self._forwards is not None:
@@ -341,11 +347,14 @@ class Transformer:
         tables, length, table = self._rope.tables(positions.to(device)), cache.length, cache.table(n)
         x = self._embed[ids] if isinstance(self._embed, Tensor) else self._embed.rows(ids)
         if self._layers is not None:
-            self._layers(x, tables, cache.keys, cache.values, table, hidden)
+            if not self._layers(x, tables, cache.keys, cache.values, table, hidden, interrupt.flag):
+                raise Interrupted
         else:
             new, seen = cache.index(length, length + n), cache.index(0, length + n)
             step = Step(tables, hidden, parts, native, table, new, seen)
             for block in self._blocks:
+                if interrupt.is_set():
+                    raise Interrupted
                 x = block(x, cache, step)
         cache.length += n
         return self._head(self._norm(x[rows])).float()

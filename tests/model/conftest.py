@@ -11,6 +11,7 @@ import tokenizers
 import torch
 from tokenizers import decoders, models, pre_tokenizers
 
+from holefill.model.cancel import Interrupt
 from holefill.model.kv.rows import RowPool, RowTable
 from holefill.model.tokenizer import Tokenizer, _byte_of_char
 from holefill.model.transformer import Transformer
@@ -32,7 +33,10 @@ def _byte_bpe() -> tokenizers.Tokenizer:
 
 
 class Scripted:
-    """A target that continues a prompt with a fixed script: the next token depends on how many rows follow it."""
+    """A target that continues a prompt with a fixed script: the next token depends on how many rows follow it.
+
+    It notices no interrupt, like a GPU.
+    """
 
     def __init__(self, tokenizer: Tokenizer, prompt_length: int, script: str | Sequence[int]) -> None:
         self._start = prompt_length
@@ -56,6 +60,7 @@ class Scripted:
         positions: torch.Tensor | None = None,
         tree_mask: torch.Tensor | None = None,
         logit_rows: torch.Tensor | None = None,
+        interrupt: Interrupt | None = None,
     ) -> torch.Tensor:
         self.before_forward()
         time.sleep(self.seconds)

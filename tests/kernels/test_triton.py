@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
 
-from holefill.kernels import aot
+from holefill.kernels import aot, attention
+from holefill.kernels.segments import Visible
 
 FOLDER = Path(__file__).with_name("triton")
 
@@ -77,6 +78,14 @@ def test_every_kernel_file_is_compiled() -> None:
         written |= {after.split("(")[0].removeprefix("def ") for at, after in pairwise(lines) if at == "@jit"}
     written = {name for name in written if name.endswith("_kernel")}  # the others are their helpers
     assert written == {case.kernel.__name__ for case in aot.cases()}
+
+
+def test_every_launch_of_the_decoder_is_compiled() -> None:
+    """Rows of the pool by table, each visibility, few rows and many."""
+    constants = [case.constants for case in aot.cases() if case.kernel is attention._attend_kernel]
+    found = {(of["HEAD_DIM"], of["VISIBLE"], of["BLOCK_M"]) for of in constants if of["INDEXED"]}
+    rows = (attention.DECODE_ROWS, attention.PREFILL_ROWS)
+    assert found == set(product((64, 128), (int(visible) for visible in Visible), rows))
 
 
 def test_the_interpreter_is_refused_for_compiling() -> None:

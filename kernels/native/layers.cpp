@@ -68,13 +68,21 @@ class Rounded {
       ends[part] = tasks += (matrix.tiles() + steps[part] - 1) / steps[part];
       first += matrix.out;
     }
-#pragma omp for schedule(static)
-    for (int64_t task = 0; task < tasks; ++task) {
+    const auto run = [&](int64_t task) {
       int64_t part = 0;
       while (task >= ends[part]) ++part;
       const int64_t from = (task - (part ? ends[part - 1] : 0)) * steps[part];
       const int64_t to = std::min(linear.parts[part].tiles(), from + steps[part]);
       run_tiles(products[part], from, to, isa_);
+    };
+    // Long tasks go to whoever is free: parts of other formats cost other times, and a core may be busy elsewhere. Short
+    // ones follow each other, since a tile fetches the next one ahead.
+    if (n_ > kBlockRows) {
+#pragma omp for schedule(dynamic)
+      for (int64_t task = 0; task < tasks; ++task) run(task);
+    } else {
+#pragma omp for schedule(static)
+      for (int64_t task = 0; task < tasks; ++task) run(task);
     }
   }
 

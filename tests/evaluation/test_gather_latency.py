@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from holefill.context.index.workspace import WorkspaceIndex
@@ -29,6 +30,12 @@ def test_cursors_stand_in_half_typed_lines_and_warm_each_file_once(tmp_path: Pat
         assert whole.endswith(cursor.suffix)
         assert cursor.suffix.startswith("\n")
         assert not cursor.prefix.endswith("\n")
+
+
+def test_the_standard_library_is_no_module_of_the_workspace_itself(tmp_path: Path) -> None:
+    """A workspace with modules of these names at its root is no project's, and the slowest there is for a checker."""
+    assert workspace_of(None, 30, 0, tmp_path) == 30
+    assert [path.name in sys.stdlib_module_names for path in tmp_path.iterdir()] == [False]
 
 
 def test_percentiles_are_by_name() -> None:

@@ -26,6 +26,7 @@ _MAX_VARIANTS = 4
 _MAX_REGION = 60_000
 """Characters looked at on each side when the enclosing top-level statement is longer than that."""
 _STATEMENT_START = re.compile(r"^(?=[^\s)\]}#/*])", re.M)
+_BLOCK = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w", re.M)
 _CONTINUES = re.compile(r"\s*[^\s)\]}]")
 
 
@@ -62,7 +63,7 @@ def variants(language: str, text: str, offset: int) -> tuple[str, ...]:
     """What to insert after the sentinel, most likely first."""
     row = LANGUAGES[language]
     before, after = _region(text, offset)
-    state = open_at_end(language, before)
+    state = open_at_end(language, _of_block(row, before))
     if state.comment:
         return ("",)
     wanted, supplied = _balance(language, state, after)
@@ -150,7 +151,7 @@ def _balance(language: str, state: OpenState, after: str) -> tuple[str, str]:
     The text after closes the outer ones, so the longest tail of the stack that its closers can close is kept.
     """
     wanted = [OPENERS[opener] for opener in reversed(state.brackets)]
-    supplied = list(unmatched_closers(language, after))
+    supplied = list(unmatched_closers(language, _before_next_block(LANGUAGES[language], after)))
     for dropped in range(len(wanted) + 1):
         remaining = wanted[dropped:]
         if supplied[: len(remaining)] == remaining:
@@ -170,6 +171,24 @@ def _region(text: str, offset: int) -> tuple[str, str]:
     high = min(len(text), offset + _MAX_REGION)
     following = _STATEMENT_START.search(text, min(high, _line_end(text, offset)), high)
     return text[start:offset], text[offset : following.start() if following is not None else high]
+
+
+def _of_block(row: Language, before: str) -> str:
+    """From the nearest line on that begins a function or class: no bracket is open across it.
+
+    All of it where such a line may stand in a string of several lines.
+    """
+    start = 0
+    for match in _BLOCK.finditer(before) if row.indented_blocks else ():
+        start = match.start()
+    in_string = any(before.count(quotes, 0, start) % 2 for quotes in row.multiline)
+    return before if in_string else before[start:]
+
+
+def _before_next_block(row: Language, after: str) -> str:
+    """The same for what stands after: no closer further down has its partner up here."""
+    following = _BLOCK.search(after, 1) if row.indented_blocks else None
+    return after if following is None else after[: following.start()]
 
 
 def _line_end(text: str, offset: int) -> int:

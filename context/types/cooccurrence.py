@@ -45,7 +45,8 @@ class Cooccurrence:
         pairs = self._accesses(text)
         own = Counter(attribute for name, attribute in pairs if name == receiver)
         anywhere = Counter(attribute for _, attribute in pairs)
-        return Observed(own, self._folder(path, receiver, deadline), anywhere)
+        folder, complete = self._folder(path, receiver, deadline)
+        return Observed(own, folder, anywhere, complete)
 
     def _accesses(self, text: str) -> list[tuple[str, str]]:
         """Piece by piece: of a file that is being typed in, all but one were searched before."""
@@ -73,18 +74,20 @@ class Cooccurrence:
             finally:
                 self._reading.release()
 
-    def _folder(self, path: str, receiver: str, deadline: Deadline) -> Counter[str]:
+    def _folder(self, path: str, receiver: str, deadline: Deadline) -> tuple[Counter[str], bool]:
         relative = self._index.relative(path) or path
         until = Deadline.after_ms(deadline.remaining_ms() / _SHARE)
         total: Counter[str] = Counter()
+        complete = True
         for other in self._beside(relative):
             found = self._known(other, only_read=until.expired())
             if found is None:
+                complete = False
                 self._ahead.discard(relative.rpartition("/")[0])
             else:
                 total.update(found.get(receiver, ()))
         self.read_ahead(path)
-        return total
+        return total, complete
 
     def _known(self, path: str, only_read: bool = False) -> Accesses | None:
         """None for a file that was not read before and may not be now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import tree_sitter
@@ -72,6 +72,8 @@ class _Seen:
     parsed: Parsed
     epoch: int
     scope: Scope
+    observed: dict[tuple[int, int, str], Observed] = field(default_factory=dict)
+    """By place and receiver."""
 
 
 class FloorOracle:
@@ -98,7 +100,9 @@ class FloorOracle:
     def close(self) -> None:
         """Nothing to end."""
 
-    def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+    def expected_type(
+        self, hole: Hole, deadline: Deadline, least: Callable[[], Hole] | None = None
+    ) -> Answer[TypeInfo]:
         if hole.annotation:
             text = " ".join(hole.annotation.split())
             return Answer(None if is_unknown(text) else TypeInfo(text), Source.ANNOTATION)
@@ -178,8 +182,12 @@ class FloorOracle:
     def observed(self, hole: Hole, deadline: Deadline) -> Observed:
         """What stands after the same receiver elsewhere."""
         name = "" if hole.receiver is None else receiver_key(hole.slice(hole.receiver))
-        outside = hole.text[: hole.start] + hole.text[hole.end :]
-        return self._cooccurrence.observed(hole.path, outside, name, deadline)
+        place, seen = (hole.start, hole.end, name), self._see(hole).observed
+        known = seen.get(place)
+        if known is None or not known.complete:
+            outside = hole.text[: hole.start] + hole.text[hole.end :]
+            known = seen[place] = self._cooccurrence.observed(hole.path, outside, name, deadline)
+        return known
 
     def signatures(self, hole: Hole, deadline: Deadline) -> Answer[tuple[Signature, ...]]:
         located = self.callee(hole)

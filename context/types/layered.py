@@ -85,8 +85,10 @@ class Layered:
 
     # ``slim``: the same hole in a buffer with less to check, for the checker alone (``skeleton``).
 
-    def expected_type(self, hole: Hole, deadline: Deadline, slim: Hole | None = None) -> Answer[TypeInfo]:
-        return self._layered("expected_type", hole, deadline, TypeInfo, slim)
+    def expected_type(
+        self, hole: Hole, deadline: Deadline, slim: Hole | None = None, least: Callable[[], Hole] | None = None
+    ) -> Answer[TypeInfo]:
+        return self._layered("expected_type", hole, deadline, TypeInfo, slim, least)
 
     def receiver_type(self, hole: Hole, deadline: Deadline, slim: Hole | None = None) -> Answer[TypeInfo]:
         return self._layered("receiver_type", hole, deadline, TypeInfo, slim)
@@ -108,29 +110,32 @@ class Layered:
         if self.oracle is not None:
             self.oracle.close()
 
-    def _layered(self, method: str, hole: Hole, deadline: Deadline, kind: type[T], slim: Hole | None) -> Answer[T]:
-        future = self._submit(method, hole, slim or hole)
+    def _layered(
+        self, method: str, hole: Hole, deadline: Deadline, kind: type[T], slim: Hole | None, *more: object
+    ) -> Answer[T]:
+        """``more``: what the checker's method takes behind its deadline."""
+        future = self._submit(method, hole, slim or hole, *more)
         floor: Answer[T] = getattr(self.floor, method)(hole, deadline)
         told = self._collect(future, method, hole, deadline)
         if isinstance(told.value, kind):
             return Answer(told.value, told.source, told.reason, told.elapsed_ms)
         return floor if floor.value is not None else Answer(None, floor.source, told.reason or floor.reason)
 
-    def _submit(self, method: str, hole: Hole, asked: Hole) -> Future[Answer[object]] | None:
+    def _submit(self, method: str, hole: Hole, asked: Hole, *more: object) -> Future[Answer[object]] | None:
         with self._lock:
             self._newest[hole.path] = max(hole.version, self._newest.get(hole.path, 0))
             if self.oracle is None or not self._pace.allows():
                 return None
         try:
-            return self._worker.submit(self._work, method, hole, asked)
+            return self._worker.submit(self._work, method, hole, asked, *more)
         except RuntimeError:  # closed
             return None
 
-    def _work(self, method: str, hole: Hole, asked: Hole) -> Answer[object]:
+    def _work(self, method: str, hole: Hole, asked: Hole, *more: object) -> Answer[object]:
         if hole.version < self._newest.get(hole.path, 0):
             return Answer(None, Source.ORACLE, "superseded")
-        ask: Callable[[Hole, Deadline], Answer[object]] = getattr(self.oracle, method)
-        answer = ask(asked, Deadline.after_ms(_WORK_MS))
+        ask: Callable[..., Answer[object]] = getattr(self.oracle, method)
+        answer = ask(asked, Deadline.after_ms(_WORK_MS), *more)
         if answer.value is not None:
             with self._lock:
                 self._late[self._key(method, hole)] = answer

@@ -91,8 +91,10 @@ class LspOracle:
         self._stale[path] = None
         self._synced += 1  # last: who finds it grown finds the rest
 
-    def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
-        return self._answer(lambda session: self._expected(session, hole, deadline), deadline)
+    def expected_type(
+        self, hole: Hole, deadline: Deadline, least: Callable[[], Hole] | None = None
+    ) -> Answer[TypeInfo]:
+        return self._answer(lambda session: self._expected(session, hole, least or (lambda: hole), deadline), deadline)
 
     def receiver_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
         if hole.receiver is None:
@@ -169,7 +171,9 @@ class LspOracle:
     def close(self) -> None:
         self._keeper.close()
 
-    def _expected(self, session: Session, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
+    def _expected(
+        self, session: Session, hole: Hole, least: Callable[[], Hole], deadline: Deadline
+    ) -> Answer[TypeInfo]:
         """H → S → A → B of the measured recipes; the first that knows wins."""
         if probes.wants_nothing(self.spec, hole):
             return Answer(None, Source.HOVER, "unknown")
@@ -185,7 +189,7 @@ class LspOracle:
                 return Answer(None, Source.SIGNATURE, "unknown")
         if hole.annotation and not replies.is_unknown(hole.annotation):
             return Answer(TypeInfo(" ".join(hole.annotation.split())), Source.ANNOTATION)
-        return self._revealed(session, hole, deadline)
+        return self._revealed(session, hole, least, deadline)
 
     def _hovered(self, session: Session, hole: Hole, probe: Probe | None, deadline: Deadline) -> Answer[TypeInfo]:
         if probe is None or Cap.HOVER not in self._caps:
@@ -198,10 +202,13 @@ class LspOracle:
         locations = replies.locations(places[0], uri_of(hole.path), probe) if places else ()
         return Answer(TypeInfo(replies.plain_type(text), locations), Source.HOVER)
 
-    def _revealed(self, session: Session, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]:
-        probe, pattern = probes.reveal_probe(self.spec, hole), self.spec.reveal_pattern
-        if probe is None or pattern is None or Cap.REVEAL not in self._caps:
+    def _revealed(
+        self, session: Session, hole: Hole, least: Callable[[], Hole], deadline: Deadline
+    ) -> Answer[TypeInfo]:
+        pattern = self.spec.reveal_pattern
+        if pattern is None or Cap.REVEAL not in self._caps or not probes.may_reveal(self.spec, hole):
             return Answer(None, Source.REVEAL, "unknown")
+        probe = probes.reveal_probe(self.spec, least())
         text = replies.revealed(self._ask(session, _DIAGNOSTIC, hole, probe, deadline), probe.text, pattern)
         if replies.is_unknown(text):
             return Answer(None, Source.REVEAL, "unknown")
@@ -325,7 +332,7 @@ class LspOracle:
         if signature is not None and signature.active == 1:
             works.add(Cap.SIGNATURES)
         if self.spec.reveal_hole:
-            revealed = self._revealed(session, hole, deadline).value
+            revealed = self._revealed(session, hole, lambda: hole, deadline).value
             if revealed is not None and revealed.text == "str":
                 works.add(Cap.REVEAL)
         wrong = text.replace("|", "5")

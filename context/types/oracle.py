@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
@@ -175,7 +176,10 @@ class TypeOracle(Protocol):
     def sync(self, path: str, text: str | None) -> None:
         """The editor's text of a document; None: the disk counts again."""
 
-    def expected_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]: ...
+    def expected_type(
+        self, hole: Hole, deadline: Deadline, least: Callable[[], Hole] | None = None
+    ) -> Answer[TypeInfo]:
+        """``least``: the same hole in the least text that a check of the whole file needs (``pruning``)."""
 
     def receiver_type(self, hole: Hole, deadline: Deadline) -> Answer[TypeInfo]: ...
 

@@ -66,12 +66,14 @@ def typed_probe(spec: LspSpec, hole: Hole, expression: tuple[int, int]) -> Probe
     return _with_helper(spec, hole, hole.start, hole.end, fill, fill.index(HOLE_NAME))
 
 
-def reveal_probe(spec: LspSpec, hole: Hole) -> Probe | None:
-    """Its diagnostics name the type wanted."""
-    if not spec.reveal_hole or hole.role in (Role.STATEMENT, Role.COMPARED, Role.INDEX, Role.OPERAND):
-        return None
-    if not hole.typed_around:  # the dearest of all questions, for nothing
-        return None
+def may_reveal(spec: LspSpec, hole: Hole) -> bool:
+    """It is the dearest of all questions."""
+    of_another = hole.role in (Role.STATEMENT, Role.COMPARED, Role.INDEX, Role.OPERAND)
+    return bool(spec.reveal_hole) and not of_another and hole.typed_around
+
+
+def reveal_probe(spec: LspSpec, hole: Hole) -> Probe:
+    """Its diagnostics name the type wanted, where ``may_reveal``."""
     return _with_helper(spec, hole, hole.start, hole.end, spec.reveal_hole, 0)
 
 

@@ -1,7 +1,7 @@
-"""A skeleton with still less to check: functions and classes of a file that nothing left of it names are blanked.
+"""A skeleton with still less to check: what a file defines and nothing left of it names is blanked.
 
-For reports on a fill alone: what a file next door says in terms of this one's classes may become unknown there, which
-hides an error and never makes one.
+For what takes a check of the whole file: reports on a fill, and revealed types. What a file next door says in terms of
+this one's classes may become unknown there, which hides an error, or a type, and never makes one.
 """
 
 from __future__ import annotations
@@ -94,11 +94,24 @@ def _statements(parsed: Parsed, hole: Hole) -> Iterator[_Statement]:
 
 
 def _name(parsed: Parsed, node: tree_sitter.Node) -> str:
+    """The one name that a statement binds: a function, a class, or a variable (tables of data can be long)."""
+    if node.type == "expression_statement":
+        return _variable(parsed, node)
     if node.type not in _DEFINITIONS:
         return ""
     inner = node.child_by_field_name("definition") or node
     name = inner.child_by_field_name("name")
     return "" if name is None else parsed.text(name)
+
+
+def _variable(parsed: Parsed, statement: tree_sitter.Node) -> str:
+    node = statement.children[0]
+    left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
+    if node.type != "assignment" or left is None or left.type != "identifier" or right is None:
+        return ""
+    binds_more = right.type == "assignment" or ":=" in parsed.text(right)
+    name = parsed.text(left)
+    return "" if binds_more or name.startswith("__") else name
 
 
 def _reached(source: str, named: Iterable[_Statement], words: frozenset[str]) -> frozenset[_Statement]:

@@ -24,6 +24,8 @@ class Observed:
     file: Counter[str]
     folder: Counter[str]
     anywhere: Counter[str]
+    complete: bool = True
+    """False: some of the folder was not read yet."""
 
 
 def rank_members(
@@ -72,9 +74,9 @@ def _score(member: Member, place: _Place, observed: Observed, is_subtype: Callab
         score -= 2.0
     elif known and place.bare:
         score += 0.5 if callable_ else 0.0
-    result = parse_type(return_type(member.type) if callable_ else member.type)
-    if place.wanted is not None and result.name != UNKNOWN:
-        score += 1.5 if consistent(result, place.wanted, is_subtype) else 0.0
+    if place.wanted is not None:
+        result = parse_type(return_type(member.type) if callable_ else member.type)
+        score += 1.5 if result.name != UNKNOWN and consistent(result, place.wanted, is_subtype) else 0.0
     parts = set(_parts(name))
     score += 1.0 * len(parts & place.words) / max(1, len(parts))
     if name.startswith("__"):

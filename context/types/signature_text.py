@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from holefill.context.types.oracle import Parameter
 
@@ -29,6 +30,7 @@ def parameters_in(signature: str) -> tuple[str, tuple[Parameter, ...]]:
     return label, tuple(Parameter(one) for one in found if one and one not in ("*", "/"))
 
 
+@lru_cache(4096)
 def return_type(signature: str) -> str:
     """Behind the parameters' closing bracket; empty when nothing is written."""
     start = signature.find("(")

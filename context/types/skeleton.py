@@ -25,7 +25,7 @@ from holefill.context.types.oracle import Hole
 _LONG_CHARS = 24_000
 """Shorter buffers are checked whole, in less time than this would save."""
 LONG_FOR_REPORTS = 6_000
-"""A report checks all of the file; the other questions, the function around the hole."""
+"""Reports and revealed types check all of the file; the other questions, the function around the hole."""
 _NOTHING = re.compile(rb"(?:\s|#[^\n]*(?:\n|\Z))*")
 """A comment takes its whole line: a row of ``#`` that could be split anywhere would be tried in every way."""
 _MIN_BODY = 8

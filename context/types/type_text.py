@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 UNION, ARROW, TUPLE, OBJECT, UNKNOWN, LITERAL = "|", "->", "tuple", "{}", "?", "Literal"
 _TOKEN = re.compile(r"\s*(=>|->|\.\.\.|\"[^\"]*\"|'[^']*'|[\w$]+(?:\.[\w$]+)*|[^\s\w])")
@@ -48,6 +49,7 @@ class TypeNode:
         return self.name + (f"[{', '.join(map(str, self.args))}]" if self.args else "")
 
 
+@lru_cache(4096)
 def parse_type(text: str) -> TypeNode:
     """Total: what is not understood is UNKNOWN."""
     if not text.strip() or len(text) > _MAX_CHARS:

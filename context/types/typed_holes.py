@@ -116,7 +116,7 @@ class TypedHoles:
     def questions(self, at: HoleAt) -> Questions:
         layer = self.layer(at.hole.language)
         layer.floor.adopt(at.hole, at.repair.parsed)
-        return Questions(at, layer, self.index, self._table, self.facts(at).skeleton.hole)
+        return Questions(at, layer, self.index, self._table, self.facts(at))
 
     def facts(self, at: HoleAt) -> HoleFacts:
         """The same for all candidates of one hole, as long as the workspace does not change."""
@@ -142,10 +142,11 @@ class TypedHoles:
 class Questions:
     """What can be asked about one hole; each answer costs only itself."""
 
-    def __init__(self, at: HoleAt, layer: Layered, index: WorkspaceIndex, table: HeaderTable, slim: Hole) -> None:
-        """``slim``: the hole in the buffer that the checker gets to see (``skeleton``)."""
+    def __init__(self, at: HoleAt, layer: Layered, index: WorkspaceIndex, table: HeaderTable, facts: HoleFacts) -> None:
         self.at = at
-        self.slim = slim
+        self.slim = facts.skeleton.hole
+        """The hole in the buffer that the checker gets to see."""
+        self._facts = facts
         self.hole = at.hole
         self.layer = layer
         self.index = index
@@ -156,7 +157,7 @@ class Questions:
         return self.layer.floor.scope(self.hole)
 
     def expected_type(self, deadline: Deadline) -> Answer[TypeInfo]:
-        return self.layer.expected_type(self.hole, deadline, self.slim)
+        return self.layer.expected_type(self.hole, deadline, self.slim, lambda: self._facts.pruned.hole)
 
     def receiver_type(self, deadline: Deadline) -> Answer[TypeInfo]:
         if self.hole.receiver is None:

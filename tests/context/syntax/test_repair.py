@@ -6,11 +6,13 @@ import gzip
 import json
 import random
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holefill.context.syntax import repair as module
 from holefill.context.syntax.definitions import definitions
 from holefill.context.syntax.languages import LANGUAGES, language_of
 from holefill.context.syntax.parsing import parse
@@ -151,3 +153,36 @@ def test_many_blank_lines_before_a_closer_are_read_once():
     fixed = repair("python", text, 7)
     assert fixed.text.startswith("call(1,_hole_\n")
     assert fixed.errors == 0
+
+
+DOCSTRINGS = """class Shown:
+    def first(self):
+        \'\'\'An example::
+
+            def inner(a, (b
+        \'\'\'
+        return call(self, [1, 2])
+
+    async def second(self, limit):
+        text = \'\'\'
+    def quoted(
+\'\'\'
+        return text.format(limit, {"a": (1, 2)})
+"""
+
+
+def test_only_the_block_around_the_cursor_is_read_and_that_changes_nothing(monkeypatch):
+    """Against the whole statement, at every character of valid code."""
+    own = Path(module.__file__).read_text()
+    text = own + DOCSTRINGS
+    places = [*range(0, len(own), 23), *range(len(own), len(text))]
+    found = [variants("python", text, at) for at in places]
+    monkeypatch.setattr(module, "_of_block", lambda row, before: before)
+    monkeypatch.setattr(module, "_before_next_block", lambda row, after: after)
+    assert found == [variants("python", text, at) for at in places]
+
+
+def test_a_bracket_left_open_above_a_function_is_not_closed_in_it():
+    text = "class A:\n    x = call(1, \n\n    def f(self):\n        return g(|\n\n    def h(self):\n        return 1)\n"
+    at = text.index("|")
+    assert variants("python", text.replace("|", ""), at)[0] == ")"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from holefill.context.items import Cursor
+from holefill.context.provider import Deadline
 from holefill.context.types.holes import hole_at
+from holefill.context.types.oracle import Source
 from holefill.context.types.pruning import pruned
 from holefill.context.types.skeleton import skeleton
 
@@ -12,7 +16,7 @@ FILLER = "".join(
     f"    return Kind{n}()\n\n\n"
     for n in range(250)
 )
-HOLE = "LIMIT = make_7\n\n\ndef here():\n    é = ▮\n    return é\n"
+HOLE = "LIMIT = make_7\nprint(LIMIT)\n\n\ndef here():\n    é = ▮\n    return é\n"
 TEXT = f"import os\n\n\nclass Base:\n    size: int = 0\n\n\n{FILLER}{HOLE}"
 
 
@@ -45,6 +49,19 @@ def test_what_the_fill_names_comes_back_with_what_that_names():
     assert len(filled) == len(cursor.text) + len("make_9()")
 
 
+def test_variables_go_as_definitions_do():
+    marked = f'rows = [Kind8()]\nlimit: int = 3\nkept = late\n__all__ = ["told"]\ntold = 1\na = b = 2\n{FILLER}{HOLE}'
+    marked += "late = 4\nlate = 5\n(c := 6)\nd = (e := 7)\n"
+    cursor, slim = of(marked)
+    gone = ("rows = ", "Kind8", "limit: int", "kept = ", "late = ")
+    assert [one for one in gone if one in slim.hole.text] == []
+    for one in ("__all__ = ", "told = 1", "a = b = 2", "(c := 6)", "d = (e := 7)"):
+        assert one in slim.hole.text
+    filled = slim.filled(cursor.prefix + "kept" + cursor.suffix)
+    assert all(one in filled for one in ("kept = late", "late = 4", "late = 5"))
+    assert "rows = " not in filled
+
+
 def test_a_function_that_the_hole_may_go_on_with_stays():
     marked = f"class Base: ...\n\n\n{FILLER}    ▮\n\n\n{FILLER.replace('Kind', 'Late').replace('make', 'late')}"
     _, slim = of(marked)
@@ -56,3 +73,22 @@ def test_other_languages_and_short_buffers_stay_as_their_skeletons():
     for marked, language in (("def f(): ...\nx = ▮\n", "python"), ("function f() {}\n" * 3000 + "▮", "typescript")):
         _, slim = of(marked, language)
         assert slim.hole == slim.skeleton.hole
+
+
+def test_a_type_revealed_without_what_is_blanked_is_that_of_the_whole_text(python):
+    """A union's hole tells a hover nothing: the file is checked, and what is left of it names all that counts."""
+    marked = TEXT.replace("é = ▮", 'é: dict[str, Kind9 | make] = {"a": ▮}').replace("LIMIT =", "make = Kind3\nLIMIT =")
+    cursor, _ = of(marked)
+    path = str(python.root / "long.py")
+    at = hole_at(replace(cursor, path=path, root=str(python.root)))
+    asked: list[str] = []
+    least = pruned(skeleton(at, 0), at)
+
+    def slim():
+        asked.append(least.hole.text)
+        return least.hole
+
+    told = python.holes.layer("python").expected_type(at.hole, Deadline.after_ms(20_000), at.hole, slim)
+    assert told.source is Source.REVEAL
+    assert told.value.text == "Kind9 | Kind3"
+    assert "Kind8" not in asked[0]

@@ -100,7 +100,7 @@ struct AmxIn {
 
 template <class Tiles>
 constexpr Products amx_products() {
-  return products_of<AmxIn<Tiles>::template Kernel>();
+  return table_of<AmxIn<Tiles>::template Kernel>();
 }
 
 }  // namespace

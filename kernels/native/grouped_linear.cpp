@@ -28,8 +28,8 @@ struct Instructions {
   const Products* wide;        // one row of 16 bits
 };
 
-constexpr Products kAvx2Products = products_of<TilesAvx2>(), kVnniProducts = products_of<TilesAvx512>(),
-                   kWideProducts = products_of<WideTilesAvx512>();
+constexpr Products kAvx2Products = table_of<TilesAvx2>(), kVnniProducts = table_of<TilesAvx512>(),
+                   kWideProducts = table_of<WideTilesAvx512>();
 
 // By `Isa`.
 constexpr Instructions kInstructions[] = {
@@ -157,7 +157,12 @@ int64_t top_tiles(const float* y, int64_t out, Isa isa, int64_t* tiles) {
 
 // w[i] of one output, in fp32: an embedding lookup touches only the tiles of its ids.
 template <int BITS, int GROUP, bool AFFINE>
-__attribute__((target("f16c"))) void dequantize_row(const uint8_t* weight, int64_t in, int64_t row, float* out) {
+struct DequantizedRow {
+  __attribute__((target("f16c"))) static void run(const uint8_t* weight, int64_t in, int64_t row, float* out);
+};
+
+template <int BITS, int GROUP, bool AFFINE>
+void DequantizedRow<BITS, GROUP, AFFINE>::run(const uint8_t* weight, int64_t in, int64_t row, float* out) {
   using F = Format<BITS, GROUP, AFFINE>;
   constexpr int half = F::quads / 2;
   const int lane = static_cast<int>(row % kTile);
@@ -195,11 +200,10 @@ bool runs_here(Isa isa) {
   return isa == kAmxEmulated ? best >= kAvx512Vnni : isa > kUnsupported && isa <= best;
 }
 
-int format_of(const Matrix& m) {
-  constexpr int64_t kForms[kFormats][3] = {{4, 32, 1}, {5, 32, 0}, {6, 16, 0}, {8, 32, 0}};  // as in `products_of`
-  for (int i = 0; i < kFormats; ++i)
-    if (kForms[i][0] == m.bits && kForms[i][1] == m.group && kForms[i][2] == m.affine) return i;
-  return kNoFormat;
+int form_of(int64_t bits, int64_t group, bool affine) {
+  for (int i = 0; i < kFormCount; ++i)
+    if (kForms[i].bits == bits && kForms[i].group == group && kForms[i].affine == affine) return i;
+  return kNoForm;
 }
 
 // One scale per group: its largest magnitude becomes 127. Per group and not per row, because a few activations of this
@@ -241,7 +245,7 @@ int64_t task_tiles(const Product& p, int threads) {
 void run_tiles(const Product& p, int64_t from, int64_t to, Isa isa) {
   const Instructions& with = kInstructions[isa];
   const Products& products = *(p.x.low ? with.wide : p.n < kLeastAmxRows ? with.few : with.many);
-  products[static_cast<std::size_t>(format_of(p.matrix))](p, from, to);
+  products[static_cast<std::size_t>(form_of(p.matrix))](p, from, to);
 }
 
 extern "C" {
@@ -314,14 +318,10 @@ void holefill_coarse(const uint8_t* packed, int64_t count, uint8_t* coarse) {
 // ids [n] → rows [n, in] in fp32. 0 on success.
 int holefill_grouped_rows(const int64_t* ids, int64_t n, int64_t in, const uint8_t* weight, int bits, int group,
                           int affine, float* rows) {
-  for (int64_t i = 0; i < n; ++i) {
-    float* out = rows + i * in;
-    if (bits == 4 && group == 32 && affine) dequantize_row<4, 32, true>(weight, in, ids[i], out);
-    else if (bits == 5 && group == 32 && !affine) dequantize_row<5, 32, false>(weight, in, ids[i], out);
-    else if (bits == 6 && group == 16 && !affine) dequantize_row<6, 16, false>(weight, in, ids[i], out);
-    else if (bits == 8 && group == 32 && !affine) dequantize_row<8, 32, false>(weight, in, ids[i], out);
-    else return 1;
-  }
+  static constexpr auto kRow = table_of<DequantizedRow>();
+  const int form = form_of(bits, group, affine != 0);
+  if (form == kNoForm) return 1;
+  for (int64_t i = 0; i < n; ++i) kRow[static_cast<std::size_t>(form)](weight, in, ids[i], rows + i * in);
   return 0;
 }
 

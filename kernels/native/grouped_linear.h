@@ -3,12 +3,32 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 // Each has all of the one before. Emulated: the AMX kernels over plain memory, for tests.
 enum Isa : int { kUnsupported = 0, kAvx2 = 1, kAvx512Vnni = 2, kAmx = 3, kAmxEmulated = 4 };
 
 constexpr int kTile = 16;
 constexpr int kBlockRows = 16;
+
+// How weights are stored. Every kernel there is, is compiled for these, in tables of this order.
+struct Form {
+  int bits, group;
+  bool affine;
+};
+constexpr Form kForms[] = {{4, 32, true}, {5, 32, false}, {6, 16, false}, {8, 32, false}};
+constexpr int kFormCount = sizeof(kForms) / sizeof(Form), kNoForm = -1;
+
+template <template <int, int, bool> class Kernel, std::size_t... I>
+constexpr auto table_of(std::index_sequence<I...>) {
+  return std::array{&Kernel<kForms[I].bits, kForms[I].group, kForms[I].affine>::run...};
+}
+
+// `run` of every instantiation of a kernel.
+template <template <int, int, bool> class Kernel>
+constexpr auto table_of() {
+  return table_of<Kernel>(std::make_index_sequence<kFormCount>());
+}
 
 // One matrix in the layout of kernels/grouped_linear.py.
 struct Matrix {
@@ -20,7 +40,8 @@ struct Matrix {
 };
 
 // Rounded rows. They lie in blocks of up to 16 rows, the rows of a block interleaved: codes [in / 4][rows][4] (for AMX
-// [in / group][rows][group]), the rest [in / group][rows]. A row is scale · high, or with `low` scale · (256 · high + low): 16 bits, for one row at a time.
+// [in / group][rows][group]), the rest [in / group][rows]. A row is scale · high, or with `low` scale · (256 · high +
+// low): 16 bits, for one row at a time.
 struct Activations {
   int8_t* high;   // [n · in]
   int8_t* low;    // [n · in], null for 8 bits
@@ -41,20 +62,14 @@ struct Product {
 // Tiles [from, to) of a product.
 using RunTiles = void (*)(const Product& product, int64_t from, int64_t to);
 
-// One entry a weight format, in the order of `format_of`.
-constexpr int kFormats = 4, kNoFormat = -1;
-using Products = std::array<RunTiles, kFormats>;
+using Products = std::array<RunTiles, kFormCount>;
 
-// Kernel<BITS, GROUP, AFFINE>::run of every format there is.
-template <template <int, int, bool> class Kernel>
-constexpr Products products_of() {
-  return {Kernel<4, 32, true>::run, Kernel<5, 32, false>::run, Kernel<6, 16, false>::run, Kernel<8, 32, false>::run};
-}
+// Its place in `kForms`, or kNoForm.
+int form_of(int64_t bits, int64_t group, bool affine);
 
-// Its place in `Products`, or kNoFormat.
-int format_of(const Matrix& matrix);
+inline int form_of(const Matrix& matrix) { return form_of(matrix.bits, matrix.group, matrix.affine != 0); }
 
-inline bool has_format(const Matrix& matrix) { return format_of(matrix) != kNoFormat; }
+inline bool has_format(const Matrix& matrix) { return form_of(matrix) != kNoForm; }
 
 bool runs_here(Isa isa);
 

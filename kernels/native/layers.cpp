@@ -75,8 +75,8 @@ class Rounded {
       const int64_t to = std::min(linear.parts[part].tiles(), from + steps[part]);
       run_tiles(products[part], from, to, isa_);
     };
-    // Long tasks go to whoever is free: parts of other formats cost other times, and a core may be busy elsewhere. Short
-    // ones follow each other, since a tile fetches the next one ahead.
+    // Long tasks go to whoever is free: parts of other formats take other times, and a core may be busy elsewhere.
+    // Short ones follow each other, since a tile fetches the next one ahead.
     if (n_ > kBlockRows) {
 #pragma omp for schedule(dynamic)
       for (int64_t task = 0; task < tasks; ++task) run(task);
@@ -191,7 +191,7 @@ class Forward {
     adapted_.inner.multiply(more.b, y, true);
   }
 
-  // Also asks whether to stop. One thread does, and the barrier at the end of the loop tells all of them the same: no thread
+  // Also asks whether to stop. One thread does, and the barrier at the end of the loop tells all of them the same: none
   // leaves alone. The next asking comes several barriers later, when every thread has read the answer.
   void normalize(const Linear& next, const LowRank& more, const float* weight, float* line) {
     if (call_.stop && omp_get_thread_num() == 0) stopped_ = __atomic_load_n(call_.stop, __ATOMIC_RELAXED) != 0;

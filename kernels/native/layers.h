@@ -53,8 +53,8 @@ extern "C" {
 // Size of the structure, for a caller to compare with its own declaration.
 int64_t holefill_layer_bytes();
 
-// An `Outcome`. kNoKernel: no instantiation for the head size or a weight format, or an `isa` below AVX512-VNNI, or not this
-// CPU's. kStopped: what x and the last n rows hold is of no use.
+// An `Outcome`. kNoKernel: no instantiation for the head size or a weight format, or an `isa` below AVX512-VNNI, or not
+// this CPU's. kStopped: what x and the last n rows hold is of no use.
 int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, int isa, int threads);
 
 }  // extern "C"

@@ -178,16 +178,21 @@ class _Filled:
 
 def _tails(language: str, plain: str, end: int, inserted: str) -> Iterator[str]:
     """What may be missing behind a fill that ends there, each once, likeliest first; found only as it is asked for."""
-    yield ""
-    tried = {"", inserted}
-    if inserted:
-        yield inserted
+    lacks = inserted != "" and _still_lacks(language, plain, end, inserted)
+    tried = dict.fromkeys((inserted, "") if lacks else ("", inserted))
+    yield from tried
     for tail in variants(language, plain, end):
         if tail not in tried:
-            tried.add(tail)
+            tried[tail] = None
             yield tail
     if plain[:end].rstrip().endswith(":") and " pass" not in tried:
         yield " pass"
+
+
+def _still_lacks(language: str, plain: str, end: int, inserted: str) -> bool:
+    """By its brackets the filled text needs what the hole needed: what it is without need not be parsed, dearly."""
+    brought = inserted[0] in ",:" and plain[:end].rstrip().endswith(inserted[0])
+    return not brought and variants(language, plain, end)[0] == inserted
 
 
 def _from_floor(filled: _Filled, found: Found) -> Problem:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from holefill.context import check as module
 from holefill.context.check import Checked, Kind, check
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
@@ -168,3 +169,15 @@ def test_places_are_those_of_the_filled_text(floor_only: TypedHoles, with_checke
 )
 def test_the_floor_keeps_silent_without_proof(floor_only: TypedHoles, text: str, fill: str) -> None:
     assert checked(floor_only, fill, text).problems == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["x = f(▮\ny = 1\n", "x = [\n    ▮\n    2,\n]\n", "def f(a):\n    if ▮\n    return a\n"]
+)
+@pytest.mark.parametrize("fill", ["a", "a,", "a)", "a:", "g(a)", "a]", "a and b:", "a, (b"])
+def test_the_order_of_closers_changes_only_what_it_costs(
+    floor_only: TypedHoles, monkeypatch: pytest.MonkeyPatch, text: str, fill: str
+) -> None:
+    found = checked(floor_only, fill, text)
+    monkeypatch.setattr(module, "_still_lacks", lambda *asked: False)
+    assert [one.kind for one in found.problems] == [one.kind for one in checked(floor_only, fill, text).problems]

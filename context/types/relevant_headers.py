@@ -39,11 +39,15 @@ class Header:
     score: float = 0.0
 
 
+_Bases = tuple[tuple[str, tuple[str, ...]], ...]
+"""Classes and what each derives from."""
+
+
 @dataclass(frozen=True, slots=True)
 class _FileHeaders:
     digest: str
     headers: tuple[Header, ...]
-    bases: tuple[tuple[str, tuple[str, ...]], ...]
+    bases: _Bases
 
 
 class HeaderTable:
@@ -54,6 +58,8 @@ class HeaderTable:
         self._files: dict[str, _FileHeaders] = {}
         self._by_head: dict[str, dict[str, list[Header]]] = {}
         self._derived: dict[str, dict[str, set[str]]] = {}
+        self._below: dict[str, frozenset[str]] = {}
+        """Answers of ``below``; a new one in its place when any file's classes have other bases."""
         self._epoch = -1
         self._lock = threading.Lock()
 
@@ -78,24 +84,35 @@ class HeaderTable:
             return True
 
     def _learn(self, path: str, read: _FileHeaders) -> None:
-        self._forget(path)
+        before = self._files.get(path)
+        self._forget_headers(path)
         self._files[path] = read
         for header in read.headers:
             for head in _heads(header.returns):
                 self._by_head.setdefault(head, {}).setdefault(path, []).append(header)
-        for name, bases in read.bases:
-            for base in bases:
-                self._derived.setdefault(base.rpartition(".")[2], {}).setdefault(path, set()).add(name)
+        if before is None or before.bases != read.bases:
+            self._derive(path, () if before is None else before.bases, read.bases)
 
     def _forget(self, path: str) -> None:
-        known = self._files.pop(path, None)
-        if known is not None:
-            for header in known.headers:
-                for head in _heads(header.returns):
-                    self._by_head.get(head, {}).pop(path, None)
-            for _, bases in known.bases:
-                for base in bases:
-                    self._derived.get(base.rpartition(".")[2], {}).pop(path, None)
+        known = self._files[path]
+        self._forget_headers(path)
+        del self._files[path]
+        self._derive(path, known.bases, ())
+
+    def _forget_headers(self, path: str) -> None:
+        known = self._files.get(path)
+        for header in () if known is None else known.headers:
+            for head in _heads(header.returns):
+                self._by_head.get(head, {}).pop(path, None)
+
+    def _derive(self, path: str, before: _Bases, now: _Bases) -> None:
+        for _, bases in before:
+            for base in bases:
+                self._derived.get(base.rpartition(".")[2], {}).pop(path, None)
+        for name, bases in now:
+            for base in bases:
+                self._derived.setdefault(base.rpartition(".")[2], {}).setdefault(path, set()).add(name)
+        self._below = {}  # last: what another thread found in between goes into the old one
 
     def returning(self, node: TypeNode) -> Iterator[Header]:
         """In path order."""
@@ -111,15 +128,18 @@ class HeaderTable:
     def is_subtype(self, name: str, base: str) -> bool:
         return name in self.below(base) or (name, base) in (("bool", "int"), ("int", "float"))
 
-    def below(self, name: str) -> set[str]:
+    def below(self, name: str) -> frozenset[str]:
         """Names of the classes that derive from a class, directly or not."""
-        found: set[str] = set()
-        queue = [name]
-        while queue:
-            for names in self._derived.get(queue.pop(), {}).copy().values():
-                queue.extend(names - found)
-                found |= names
-        return found
+        known = self._below
+        if name not in known:
+            found: set[str] = set()
+            queue = [name]
+            while queue:
+                for names in self._derived.get(queue.pop(), {}).copy().values():
+                    queue.extend(names - found)
+                    found |= names
+            known[name] = frozenset(found)
+        return known[name]
 
 
 def relevant_headers(

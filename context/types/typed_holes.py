@@ -178,7 +178,7 @@ class Questions:
         observed = self.layer.floor.observed(self.hole, deadline)
         return rank_members(found, self.hole, observed, wanted, self._table.is_subtype)
 
-    def _below(self, name: str, deadline: Deadline) -> set[str]:
+    def _below(self, name: str, deadline: Deadline) -> frozenset[str]:
         """Subclasses, as far as the workspace has been read; that is done at the start, so little is left to do."""
         self._table.update(Deadline.after_ms(deadline.remaining_ms() / _SHARE))
         return self._table.below(name)

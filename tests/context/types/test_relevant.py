@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,18 @@ def test_a_table_that_follows_changes_equals_a_fresh_one(tmp_path: Path) -> None
         assert [one.text for one in table.returning(wanted)] == [one.text for one in fresh.returning(wanted)]
         assert table.is_subtype("Other", name) == fresh.is_subtype("Other", name) == (name == "Kind")
     assert {one.name for one in table.returning(parse_type("Kind"))} == {"Other", "another", "third"}
+
+
+def test_subclasses_follow_edits_and_removals(tmp_path: Path) -> None:
+    """After each of many random changes a table that was asked all along says what a fresh one says."""
+    draw = random.Random(0)
+    index, names = WorkspaceIndex(tmp_path), [f"K{number}" for number in range(8)]
+    table = HeaderTable(index)
+    for _ in range(120):
+        path = str(tmp_path / f"{draw.choice('abc')}.py")
+        lines = [f"class {name}({draw.choice(names)}): ...\n" for name in draw.sample(names, 3)]
+        index.update(path, draw.choice([None, "".join(lines), "".join(lines) + "def f() -> K1: ...\n"]))
+        fresh = HeaderTable(index)
+        for one in (table, fresh):
+            assert one.update(Deadline.after_ms(20_000))
+        assert [table.below(name) for name in names] == [fresh.below(name) for name in names]

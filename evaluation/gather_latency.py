@@ -128,21 +128,12 @@ def timings(
                 name = next(names)
                 yield _timed(name, _works(gather, chat, cursor, shown)[name])
             else:
-                _open(chat, cursor)
+                # Opened in an editor: as it is on disk, and typing starts once the product has prepared for it.
+                chat.prepare(replace(cursor, text=Path(cursor.path).read_text("utf-8", "replace")))
                 yield None
     finally:
         gather.close()
         chat.close()
-
-
-def _open(chat: ChatLsp, cursor: Cursor) -> None:
-    """What an editor that shows errors asks first: the checker reads the file, and what it imports, for the first time.
-
-    Of the file as it is on disk, with a name at its end: nothing can be asked about every half-typed line.
-    """
-    text = f"{Path(cursor.path).read_text('utf-8', 'replace')}\n\n_ = "
-    for snippet in ("value", "_"):
-        chat.report(replace(cursor, text=text, offset=CharOffset(len(text))), snippet)
 
 
 def _works(

@@ -6,8 +6,10 @@ answers their published shapes.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from holefill.context.check import Checked, Problem, check
@@ -15,7 +17,7 @@ from holefill.context.index.records import Located
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
-from holefill.context.syntax.languages import line_comment
+from holefill.context.syntax.languages import LANGUAGES, line_comment
 from holefill.context.types.registry import HolesRegistry
 from holefill.context.types.typed_holes import Questions, TypedHole, TypedHoles
 from holefill.lsp_server.guards import refusal
@@ -23,6 +25,7 @@ from holefill.lsp_server.session import Document
 
 DEADLINE_MS = 100.0
 REPORT_MS = 250.0
+START_S = 10.0
 MAX_ROUNDS = 2
 UNKNOWN = "any type"
 TUTORIAL = (
@@ -56,7 +59,7 @@ class Snippet:
 
 
 class ChatLsp:
-    """Any thread may call. Checkers start with the first question in a folder."""
+    """Any thread may call. Checkers start with the first question in a folder, or the first document opened there."""
 
     def __init__(
         self, index_of: Callable[[str | None], WorkspaceIndex | None], holes: HolesRegistry | None = None
@@ -66,6 +69,27 @@ class ChatLsp:
         self.holes = holes or HolesRegistry()
         self._shown: dict[str, Document] = {}
         self._lock = threading.Lock()
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="holefill-opened")
+        self._last_opened = ""
+
+    def opened(self, cursor: Cursor) -> None:
+        """An editor shows this document now: ``prepare`` in the background, of several opened at once for the last."""
+        self._last_opened = cursor.path
+        with contextlib.suppress(RuntimeError):  # closed
+            self._ahead.submit(lambda: self.prepare(cursor) if cursor.path == self._last_opened else None)
+
+    def prepare(self, cursor: Cursor) -> None:
+        """Have done what the first questions about a document would wait for: the checker is up and has looked at the
+        file and what it imports, the workspace's headers are read. Of a folder's first document that takes seconds."""
+        holes = self.of(cursor)
+        if holes is None or cursor.language not in LANGUAGES or holes.layer(cursor.language).oracle is None:
+            return
+        holes.layer(cursor.language).ready(START_S)
+        holes.learn(START_S)
+        # With a name at its end: nothing can be asked about every half-typed line.
+        text = f"{cursor.text}\n\n_ = "
+        for snippet in ("value", "_"):
+            self.report(replace(cursor, text=text, offset=CharOffset(len(text))), snippet)
 
     def of(self, cursor: Cursor) -> TypedHoles | None:
         index = self._index_of(cursor.root)
@@ -131,6 +155,7 @@ class ChatLsp:
                     holes.changed_on_disk(path)
 
     def close(self) -> None:
+        self._ahead.shutdown(wait=False, cancel_futures=True)
         self.holes.close()
 
     def _questions(self, cursor: Cursor, documents: Iterable[Document]) -> Questions | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from holefill.context.providers.typed_hole import TypedHoleProvider
 from holefill.lsp_server.completion import Trigger
 from holefill.lsp_server.config import parse_settings
 from holefill.lsp_server.convert import path_of
@@ -35,6 +36,8 @@ def register(server: HolefillServer) -> None:
             server.engine.warm_up()
             cursor = session.cursor_at(document, opened_at(document.text))
             server.prefetcher.rests(server.request_for(cursor, Trigger.AUTOMATIC))
+            if TypedHoleProvider.name not in session.settings.providers_off:
+                server.chat.opened(cursor)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
 
-from holefill.context.check import Kind, Problem
+from holefill.context.check import Checked, Kind, Problem
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
+from holefill.context.types.oracle import Cap
 from holefill.lsp_server.chat_lsp import ChatLsp, errors
 from holefill.lsp_server.convert import offset_at, position_at
 
@@ -127,8 +129,6 @@ class Fixed(ChatLsp):
         self.asked: list[str] = []
 
     def report(self, cursor: Cursor, snippet: str) -> Any:
-        from holefill.context.check import Checked
-
         self.asked.append(snippet)
         return Checked(self.problems.get(snippet, ()), True)
 
@@ -192,3 +192,42 @@ def test_unsaved_documents_are_seen(tmp_path: Path) -> None:
         assert told == "a type consistent with str"
     finally:
         chat.close()
+
+
+def test_an_opened_document_is_prepared_before_anybody_asks(tmp_path: Path) -> None:
+    """The first question finds the checker up; of documents opened while one is prepared, only the last is."""
+    (tmp_path / "bank.py").write_text(BANK)
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    begun, go_on = threading.Event(), threading.Event()
+    checked: list[str] = []
+
+    def index_of(root: str | None) -> WorkspaceIndex:
+        begun.set()
+        go_on.wait(20)
+        return index
+
+    class Watched(ChatLsp):
+        def report(self, cursor: Cursor, snippet: str) -> Checked:
+            checked.append(Path(cursor.path).name)
+            return super().report(cursor, snippet)
+
+    chat = Watched(index_of)
+
+    def show(name: str) -> None:
+        chat.opened(Cursor(str(tmp_path / name), MAIN, CharOffset(0), "python", str(tmp_path)))
+
+    try:
+        show("first.py")
+        assert begun.wait(20)
+        show("passed.py")
+        show("last.py")
+        go_on.set()
+        until = time.monotonic() + 30
+        while checked.count("last.py") < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert list(dict.fromkeys(checked)) == ["first.py", "last.py"]
+        assert chat.holes.of(index).layer("python").caps >= {Cap.HOVER, Cap.REPORT}
+    finally:
+        chat.close()
+    show("late.py")  # while the server stops

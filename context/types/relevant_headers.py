@@ -11,7 +11,9 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
 
 from holefill.context.index.records import FileRecord, Located
 from holefill.context.index.workspace import WorkspaceIndex
@@ -158,12 +160,11 @@ def relevant_headers(
                 continue
             score = _score(header.returns, target)
             rank = (score + nearness.bonus(header), score, -len(header.text))
-            known = scored.get(header.located.id)
-            if known is None or known[0] < rank:
-                found = Header(header.name, header.text, header.returns, header.located, score)
-                scored[header.located.id] = (rank, found)
+            of = header.located.id
+            if of not in scored or scored[of][0] < rank:
+                scored[of] = (rank, header)
     ranked = sorted(scored.values(), key=lambda pair: pair[0], reverse=True)
-    return tuple(_one_per_name(header for _, header in ranked))[:kept]
+    return tuple(islice(_one_per_name(replace(header, score=rank[1]) for rank, header in ranked), kept))
 
 
 class _Nearness:
@@ -286,5 +287,6 @@ def _constructor(record: FileRecord, symbol: Definition) -> Header | None:
     return Header(name, f"{symbol.qualified}({parameters}) -> {name}", TypeNode(name), Located(record.path, symbol))
 
 
-def _parts(text: str) -> list[str]:
-    return [part.lower() for part in _PART.findall(text)]
+@lru_cache(8192)
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.lower() for part in _PART.findall(text))

@@ -15,7 +15,7 @@ import torch
 
 from holefill.model.alternatives import Branch, Explorer, Step, steps_of
 from holefill.model.answer import Answer
-from holefill.model.cancel import CancelToken, Interrupted
+from holefill.model.cancel import CancelToken, Interrupt, Interrupted
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.constrain.verification import Guide, guided_verify
 from holefill.model.errors import EngineError
@@ -48,8 +48,11 @@ class EngineOptions:
     for the 0.5B, 448 for the 1.5B). A CPU takes only what is used of it."""
     prefill_chunk: int = 256
     """Most rows of one forward of a prompt. More at once are no faster on one core, and faster on two (LOG.md)."""
-    first_chunk: int = 64
+    first_chunk: int = 32
     """Rows of a prompt's first forward; see ``rows_after``."""
+    cold_rows: int = 128
+    """With so many rows to compute a prompt is cold, and nothing ends its first forward: keys that each cancel the one
+    before get ahead by its rows."""
     draft_budget: int = 16
     vocab_size: int | None = None
     """Rows of the embedding, when it has more than the tokenizer."""
@@ -214,18 +217,20 @@ class Engine(Generic[C]):
             rows = self._options.rows_after(0 if job.request.background else done - known)
             if len(job.ids) - done <= (rows if job.request.max_tokens > 0 else 1):
                 return
+            cold = done == known and len(job.ids) - done >= self._options.cold_rows and not job.request.background
             try:
-                self._extend(job, running, job.ids[done : min(done + rows, len(job.ids) - 1)])
+                ids = job.ids[done : min(done + rows, len(job.ids) - 1)]
+                self._extend(job, running, ids, None if cold else job.interrupt)
             except Interrupted:
                 job.resume()
 
-    def _extend(self, job: Job, running: Running[C], ids: list[int]) -> None:
+    def _extend(self, job: Job, running: Running[C], ids: list[int], interrupt: Interrupt | None) -> None:
         """Rows without logits; in idle time (a background job) with: drafters learn from them, for 30 % more work."""
         if not ids:
             return
         learner = self._speculator if job.request.background else None
         rows = torch.arange(len(ids)) if learner is not None else torch.tensor([], dtype=torch.long)
-        logits = self._transformer.forward(torch.tensor(ids), running.cache, logit_rows=rows, interrupt=job.interrupt)
+        logits = self._transformer.forward(torch.tensor(ids), running.cache, logit_rows=rows, interrupt=interrupt)
         running.ids += ids
         if learner is not None:
             learner.learn(ids, likeliest(logits))

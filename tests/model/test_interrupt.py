@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -181,6 +182,27 @@ def test_a_cancel_in_a_forward_leaves_whole_forwards_only(
     assert known_tokens(engine) == kept
     assert answer(engine, request) == answer(engine_of(transformer, byte_tokenizer), request)
     assert known_tokens(engine) >= 120
+
+
+class CancelsAsItBegins(EndsInItsMidst):
+    cancel = CancelToken()
+
+    def forward(self, *given: Any, **named: Any) -> torch.Tensor:
+        self.cancel.cancel()
+        return self._transformer.forward(*given, **named)
+
+
+@pytest.mark.parametrize(("cold_rows", "kept"), [(104, [16, 32, 32]), (200, [0, 0, 0])])
+def test_keys_that_each_cancel_the_one_before_get_ahead_in_a_cold_prompt(
+    transformer: Transformer, byte_tokenizer: Tokenizer, cold_rows: int, kept: list[int]
+) -> None:
+    """By the first forward of each, as long as 104 of the 120 rows are to be computed."""
+    target = CancelsAsItBegins(transformer)
+    engine = engine_of(target, byte_tokenizer, cold_rows=cold_rows, **CHUNKS)
+    for rows in kept:
+        target.cancel = CancelToken()
+        assert answer(engine, GenerateRequest(PROMPT, max_tokens=5), target.cancel) == ((), FinishReason.CANCELLED)
+        assert known_tokens(engine) == rows
 
 
 def test_a_cancel_in_a_later_forward_keeps_the_text_so_far(transformer: Transformer, byte_tokenizer: Tokenizer) -> None:

@@ -156,6 +156,13 @@ class Completer:
                 ahead = Deadline.after_ms(self.options.judge_ms)
                 threading.Thread(target=judge.prepare, args=(cursor, ahead), daemon=True).start()
             draft = generate(self.backend, asked, cancel, due)
+            if typed and draft.says_nothing:
+                prompt = self._prompt(cursor, pack, "")
+                asked = replace(asked, prompt_ids=prompt.ids, prompt_text=prompt.text, typed="")
+                if asked.deadline_ms is not None:
+                    spent = (time.perf_counter() - stages.last) * 1000
+                    asked = replace(asked, deadline_ms=max(asked.deadline_ms - spent, 0.0))
+                draft = generate(self.backend, asked, cancel, due)
         except EngineLoadingError as error:
             return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
         except EngineError as error:

@@ -52,6 +52,12 @@ class Draft:
     def truncated(self) -> bool:
         return self.finish in _TRUNCATED
 
+    @property
+    def says_nothing(self) -> bool:
+        """The model ended at once. Where it had to repeat a half-typed word first, the word was whole to it, and what
+        follows a whole word is another question than what the word becomes."""
+        return not self.text and self.finish is FinishReason.STOP_TOKEN
+
     def mean_logprob(self) -> float | None:
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 

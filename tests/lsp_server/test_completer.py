@@ -221,6 +221,34 @@ def test_a_half_typed_word_is_left_out_where_the_engine_heals(marked: str, heals
     assert request.prompt_text.startswith(shown)
 
 
+class WholeWord(ScriptedEngine):
+    """Has nothing to add to a word that it has to repeat."""
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        if not request.typed:
+            yield from super().generate(request, cancel)
+            return
+        self.asked.append(request)
+        yield Chunk("", finish=FinishReason.STOP_TOKEN, timing=Timing())
+
+
+def test_what_follows_a_whole_word_is_asked_with_the_word_in_the_prompt() -> None:
+    engine = WholeWord(" and other", heals=True)
+    assert ask(make(engine, heal=True, deadline_ms=5_000), "return value|\n").text == " and other"
+    first, second = engine.asked
+    assert (first.typed, second.typed) == (" value", "")
+    assert second.prompt_text.startswith("<|fim_prefix|>return value<|fim_suffix|>")
+    assert first.deadline_ms == 5_000
+    assert second.deadline_ms is not None
+    assert 0 < second.deadline_ms < 5_000
+
+
+def test_silence_where_no_word_was_typed_is_an_answer() -> None:
+    engine = ScriptedEngine("", FinishReason.STOP_TOKEN, heals=True)
+    assert ask(make(engine, heal=True), "f(|)\n").reason is Reason.EMPTY
+    assert len(engine.asked) == 1
+
+
 def test_an_alternative_that_was_cut_off_ends_where_the_file_closes() -> None:
     engine = ScriptedEngine("value")
     cut, whole = Candidate("f(a, b", -1.0, (1,) * 8), Candidate("g(a, b", -1.0, (1,) * 7)

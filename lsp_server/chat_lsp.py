@@ -7,6 +7,7 @@ answers their published shapes.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from holefill.context.types.registry import HolesRegistry
 from holefill.context.types.typed_holes import Questions, TypedHole, TypedHoles
 from holefill.lsp_server.guards import refusal
 from holefill.lsp_server.session import Document
+
+log = logging.getLogger(__name__)
 
 DEADLINE_MS = 100.0
 REPORT_MS = 250.0
@@ -76,7 +79,15 @@ class ChatLsp:
         """An editor shows this document now: ``prepare`` in the background, of several opened at once for the last."""
         self._last_opened = cursor.path
         with contextlib.suppress(RuntimeError):  # closed
-            self._ahead.submit(lambda: self.prepare(cursor) if cursor.path == self._last_opened else None)
+            self._ahead.submit(self._prepare_last, cursor)
+
+    def _prepare_last(self, cursor: Cursor) -> None:
+        if cursor.path != self._last_opened:
+            return
+        try:
+            self.prepare(cursor)
+        except Exception:  # the boundary of this thread
+            log.exception("an opened document was not prepared")
 
     def prepare(self, cursor: Cursor) -> None:
         """Have done what the first questions about a document would wait for: the checker is up and has looked at the

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from holefill.kernels import grouped_linear
 from holefill.kernels.group_codes import RUN, CodesStack, GroupCodes, stack_codes
-from holefill.kernels.grouped_linear import Grouped, GroupedStack, quantize_groups, stack
+from holefill.kernels.grouped_linear import AVX512_VNNI, Grouped, GroupedStack, quantize_groups, stack
 from holefill.kernels.quant_linear import RowQuantized, Weight, quantize_rows
 from holefill.model.weights import Slot, Source, read_dense
 
 log = logging.getLogger(__name__)
 
-AVX512_VNNI = 2
 GROUP = 32
 
 

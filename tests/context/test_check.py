@@ -181,3 +181,18 @@ def test_the_order_of_closers_changes_only_what_it_costs(
     found = checked(floor_only, fill, text)
     monkeypatch.setattr(module, "_still_lacks", lambda *asked: False)
     assert [one.kind for one in found.problems] == [one.kind for one in checked(floor_only, fill, text).problems]
+
+
+@pytest.mark.parametrize(
+    ("filled", "inserted", "first"),
+    [
+        ("x = f(a▮\ny = 1\n", ")", ")"),
+        ("x = f(a)▮\ny = 1\n", ")", ""),
+        ("x = [\n    a▮\n    2,\n]\n", ",", ","),
+        ("x = [\n    a,▮\n    2,\n]\n", ",", ""),
+        ("x = a▮\n", "", ""),
+    ],
+)
+def test_the_closer_that_a_filled_text_still_lacks_is_tried_first(filled: str, inserted: str, first: str) -> None:
+    """Each that fails costs a parse of the file."""
+    assert next(module._tails("python", filled.replace("▮", ""), filled.index("▮"), inserted)) == first

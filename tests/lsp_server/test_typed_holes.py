@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from lsprotocol import types
 
 from holefill.context.check import Checked, Kind, Problem
@@ -231,3 +232,21 @@ def test_an_opened_document_is_prepared_before_anybody_asks(tmp_path: Path) -> N
     finally:
         chat.close()
     show("late.py")  # while the server stops
+
+
+def test_what_fails_while_a_document_is_prepared_is_logged_and_the_next_is_prepared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str | None] = []
+
+    def index_of(root: str | None) -> WorkspaceIndex | None:
+        asked.append(root)
+        raise OSError("no such folder")
+
+    chat = ChatLsp(index_of)
+    for name in ("first.py", "second.py"):
+        chat.opened(Cursor(str(tmp_path / name), MAIN, CharOffset(0), "python", name))
+        chat._ahead.submit(lambda: None).result(20)
+    chat.close()
+    assert asked == ["first.py", "second.py"]
+    assert caplog.messages == ["an opened document was not prepared"] * 2

@@ -130,6 +130,10 @@ def answer(
     return tuple(id_ for chunk in chunks for id_ in chunk.token_ids), chunks[-1].finish
 
 
+def gives_up(cancel: CancelToken) -> Callable[[Interrupt], object]:
+    return lambda _: cancel.cancel()
+
+
 def known_tokens(engine: Engine[KVCache]) -> int:
     """After the check that every row is free or the tree's, once."""
     pool, tree = engine._prefixes.pool, engine._prefixes.tree
@@ -175,7 +179,7 @@ def test_a_cancel_in_a_forward_leaves_whole_forwards_only(
 ) -> None:
     """Of a prompt, and in the last case the first one of the answer, which takes the rest of the prompt along."""
     request, cancel = GenerateRequest(PROMPT, max_tokens=5), CancelToken()
-    target = EndsInItsMidst(transformer, at, lambda _: cancel.cancel())
+    target = EndsInItsMidst(transformer, at, gives_up(cancel))
     engine = engine_of(target, byte_tokenizer, **CHUNKS)
     assert answer(engine, request, cancel) == ((), FinishReason.CANCELLED)
     assert target.forwards == [16, 16, 32, 32, 24][: at + 1]
@@ -207,7 +211,7 @@ def test_keys_that_each_cancel_the_one_before_get_ahead_in_a_cold_prompt(
 
 def test_a_cancel_in_a_later_forward_keeps_the_text_so_far(transformer: Transformer, byte_tokenizer: Tokenizer) -> None:
     request, cancel = GenerateRequest(PROMPT, max_tokens=6), CancelToken()
-    target = EndsInItsMidst(transformer, 7, lambda _: cancel.cancel())
+    target = EndsInItsMidst(transformer, 7, gives_up(cancel))
     engine = engine_of(target, byte_tokenizer, **CHUNKS)
     whole, _ = answer(engine_of(transformer, byte_tokenizer), request)
     assert len(whole) == 6
@@ -255,7 +259,7 @@ def test_random_interrupts_change_no_answer(transformer: Transformer, byte_token
         start = rng.randrange(3) * 50
         prompt = (*range(start, start + rng.randrange(20, 90)), *(rng.randrange(250) for _ in range(rng.randrange(9))))
         request, cancel = GenerateRequest(prompt, max_tokens=4), CancelToken()
-        target.at, target.because = len(target.forwards) + rng.randrange(6), lambda _, cancel=cancel: cancel.cancel()  # type: ignore[misc]
+        target.at, target.because = len(target.forwards) + rng.randrange(6), gives_up(cancel)
         found, finish = answer(engine, request, cancel)
         expected, complete = answer(plain, request)
         assert (found, finish) in ((expected, complete), (expected[: len(found)], FinishReason.CANCELLED))

@@ -111,7 +111,7 @@ class _Shape(ctypes.Structure):
 class _Call(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "cos", "sin", "keys", "values", "rows", "hidden", "stop")),
-        *((name, ctypes.c_int64) for name in ("n", "length", "capacity")),
+        *((name, ctypes.c_int64) for name in ("n", "length", "capacity", "wanted")),
     )
 
 
@@ -149,8 +149,12 @@ class NativeLayers:
         rows: Tensor,
         hidden: Tensor | None,
         stop: ctypes.c_int32 | None = None,
+        wanted: int = 0,
     ) -> bool:
         """Replaces x and writes the n new rows of keys and values. Raises ValueError for a wrong shape or dtype.
+
+        ``wanted``: the first row that the caller reads, 0 to n; what x holds before it is of no use. Most rows of a
+        prompt are asked for keys and values only, and those the last layer has before it attends. 0 with ``hidden``.
 
         ``stop``: polled in every layer. Once another thread has made it nonzero the call ends with False, and x and the
         new rows hold nothing of use.
@@ -168,11 +172,13 @@ class NativeLayers:
             raise ValueError(f"{len(rows)} rows are too few for {n} new tokens")
         if hidden is not None and (hidden.dtype != torch.bool or hidden.shape != (n, n)):
             raise ValueError(f"hidden must be bool [{n}, {n}], not {hidden.dtype} {tuple(hidden.shape)}")
+        if not 0 <= wanted <= n or (wanted and hidden is not None):
+            raise ValueError(f"wanted must be 0 to {n}, and 0 with hidden, not {wanted}")
         mask = None if hidden is None else hidden.contiguous()
         call = _Call(
             *(x.data_ptr(), cos.data_ptr(), sin.data_ptr(), keys.data_ptr(), values.data_ptr()),
             *(rows.data_ptr(), None if mask is None else mask.data_ptr()),
-            *(None if stop is None else ctypes.addressof(stop), n, len(rows) - n, keys.shape[2]),
+            *(None if stop is None else ctypes.addressof(stop), n, len(rows) - n, keys.shape[2], wanted),
         )
         outcome = _kernel()(ctypes.byref(self._sizes), self._table, ctypes.byref(call), self._isa, threads())
         if outcome == _NO_KERNEL:

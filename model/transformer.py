@@ -347,7 +347,8 @@ class Transformer:
         tables, length, table = self._rope.tables(positions.to(device)), cache.length, cache.table(n)
         x = self._embed[ids] if isinstance(self._embed, Tensor) else self._embed.rows(ids)
         if self._layers is not None:
-            if not self._layers(x, tables, cache.keys, cache.values, table, hidden, interrupt.flag):
+            wanted = 0 if hidden is not None else _first(rows, n)
+            if not self._layers(x, tables, cache.keys, cache.values, table, hidden, interrupt.flag, wanted):
                 raise Interrupted
         else:
             new, seen = cache.index(length, length + n), cache.index(0, length + n)
@@ -358,6 +359,12 @@ class Transformer:
                 x = block(x, cache, step)
         cache.length += n
         return self._head(self._norm(x[rows])).float()
+
+
+def _first(rows: slice | Tensor, n: int) -> int:
+    """The first of the rows asked for among n; n for none."""
+    asked = torch.arange(n)[rows]
+    return int(asked.min()) if len(asked) else n
 
 
 def _stored(weights: Weights, backend: str) -> dispatch.Stored:

@@ -40,7 +40,8 @@ bool has_formats(const Linear& linear) {
 // The rounded inputs of one product at a time, one set for each part: formats differ in groups and offsets.
 class Rounded {
  public:
-  Rounded(int64_t n, int64_t widest, Isa isa) : n_(n), isa_(isa) {
+  // For products of at most n rows.
+  Rounded(int64_t n, int64_t widest, Isa isa) : isa_(isa) {
     for (int i = 0; i < kParts; ++i) {
       codes_[i] = buffer<int8_t>(n * widest);
       sums_[i] = buffer<int32_t>(n * widest / kSmallestGroup);
@@ -50,20 +51,20 @@ class Rounded {
 
   Activations of(int64_t part) const { return {codes_[part].get(), nullptr, sums_[part].get(), scales_[part].get()}; }
 
-  // Inputs [from, to) of a row.
-  void round(const Linear& linear, const float* x, int64_t row, int64_t from, int64_t to) const {
+  // Inputs [from, to) of row `row` of n.
+  void round(const Linear& linear, const float* x, int64_t n, int64_t row, int64_t from, int64_t to) const {
     for (int64_t part = 0; part < linear.count; ++part)
-      quantize(x, n_, linear.in, row, from, to, linear.parts[part], of(part), isa_);
+      quantize(x, n, linear.in, row, from, to, linear.parts[part], of(part), isa_);
   }
 
-  // y (+)= linear(x) by the whole team; ends in a barrier.
-  void multiply(const Linear& linear, float* y, bool add) const {
+  // y (+)= linear(x) of n rows by the whole team; ends in a barrier.
+  void multiply(const Linear& linear, int64_t n, float* y, bool add) const {
     Product products[kParts];
     int64_t steps[kParts], ends[kParts], tasks = 0, first = 0;
     for (int64_t part = 0; part < linear.count; ++part) {
       const Matrix& matrix = linear.parts[part];
       const float* bias = linear.bias ? linear.bias + first : nullptr;
-      products[part] = {matrix, of(part), bias, y + first, n_, linear.in, linear.out(), add};
+      products[part] = {matrix, of(part), bias, y + first, n, linear.in, linear.out(), add};
       steps[part] = task_tiles(products[part], omp_get_num_threads());
       ends[part] = tasks += (matrix.tiles() + steps[part] - 1) / steps[part];
       first += matrix.out;
@@ -77,7 +78,7 @@ class Rounded {
     };
     // Long tasks go to whoever is free: parts of other formats take other times, and a core may be busy elsewhere.
     // Short ones follow each other, since a tile fetches the next one ahead.
-    if (n_ > kBlockRows) {
+    if (n > kBlockRows) {
 #pragma omp for schedule(dynamic)
       for (int64_t task = 0; task < tasks; ++task) run(task);
     } else {
@@ -87,7 +88,6 @@ class Rounded {
   }
 
  private:
-  int64_t n_;
   Isa isa_;
   std::unique_ptr<int8_t[]> codes_[kParts];
   std::unique_ptr<int32_t[]> sums_[kParts];
@@ -158,54 +158,65 @@ class Forward {
     std::vector<float> scores, line(static_cast<std::size_t>(shape_.hidden));
     for (int64_t index = 0; index < shape_.layers; ++index) {
       const Layer& layer = layers_[index];
-      normalize(layer.qkv, layer.qkv_more, layer.attn_norm, line.data());
+      normalize(layer.qkv, layer.qkv_more, layer.attn_norm, 0, line.data());
       if (stopped_) return;
-      multiply(layer.qkv, layer.qkv_more, qkv_.get(), false);
-      attend(index, scores);
-      round_attended(layer.o, layer.o_more);
-      multiply(layer.o, layer.o_more, call_.x, true);
-      normalize(layer.gate_up, layer.gate_up_more, layer.mlp_norm, line.data());
+      multiply(layer.qkv, layer.qkv_more, 0, qkv_.get(), false);
+      cache(index);
+      // Behind the last layer's keys and values nobody asks for the rows before the wanted ones.
+      const int64_t first = index + 1 < shape_.layers ? 0 : call_.wanted;
+      if (first == call_.n) return;
+      float* x = call_.x + first * shape_.hidden;
+      attend(index, first, scores);
+      round_attended(layer.o, layer.o_more, first);
+      multiply(layer.o, layer.o_more, first, x, true);
+      normalize(layer.gate_up, layer.gate_up_more, layer.mlp_norm, first, line.data());
       if (stopped_) return;
-      multiply(layer.gate_up, layer.gate_up_more, both_.get(), false);
-      activate(layer.down, layer.down_more);
-      multiply(layer.down, layer.down_more, call_.x, true);
+      multiply(layer.gate_up, layer.gate_up_more, first, both_.get(), false);
+      activate(layer.down, layer.down_more, first);
+      multiply(layer.down, layer.down_more, first, x, true);
     }
   }
 
   bool stopped() const { return stopped_; }
 
  private:
-  void round(const Linear& next, const LowRank& more, const float* x, int64_t row, int64_t from, int64_t to) const {
-    rounded_.round(next, x, row, from, to);
-    if (more.a.count) adapted_.inputs.round(more.a, x, row, from, to);
+  // What follows runs over the rows from `first` on; between two products they lie at the beginning of their buffers.
+
+  void round(const Linear& next, const LowRank& more, const float* x, int64_t n, int64_t row, int64_t from,
+             int64_t to) const {
+    rounded_.round(next, x, n, row, from, to);
+    if (more.a.count) adapted_.inputs.round(more.a, x, n, row, from, to);
   }
 
   // y (+)= linear(x) + more(x), by the whole team.
-  void multiply(const Linear& linear, const LowRank& more, float* y, bool add) const {
-    rounded_.multiply(linear, y, add);
+  void multiply(const Linear& linear, const LowRank& more, int64_t first, float* y, bool add) const {
+    const int64_t n = call_.n - first;
+    rounded_.multiply(linear, n, y, add);
     if (!more.a.count) return;
-    adapted_.inputs.multiply(more.a, adapted_.between.get(), false);
+    adapted_.inputs.multiply(more.a, n, adapted_.between.get(), false);
 #pragma omp for schedule(static)
-    for (int64_t row = 0; row < call_.n; ++row)
-      adapted_.inner.round(more.b, adapted_.between.get() + row * more.b.in, row, 0, more.b.in);
-    adapted_.inner.multiply(more.b, y, true);
+    for (int64_t row = 0; row < n; ++row)
+      adapted_.inner.round(more.b, adapted_.between.get() + row * more.b.in, n, row, 0, more.b.in);
+    adapted_.inner.multiply(more.b, n, y, true);
   }
 
   // Also asks whether to stop. One thread does, and the barrier at the end of the loop tells all of them the same: none
   // leaves alone. The next asking comes several barriers later, when every thread has read the answer.
-  void normalize(const Linear& next, const LowRank& more, const float* weight, float* line) {
+  void normalize(const Linear& next, const LowRank& more, const float* weight, int64_t first, float* line) {
     if (call_.stop && omp_get_thread_num() == 0) stopped_ = __atomic_load_n(call_.stop, __ATOMIC_RELAXED) != 0;
+    const int64_t n = call_.n - first;
 #pragma omp for schedule(static)
-    for (int64_t row = 0; row < call_.n; ++row) {
-      rms_norm(call_.x + row * shape_.hidden, weight, shape_.hidden, static_cast<float>(shape_.eps), line);
-      round(next, more, line, row, 0, shape_.hidden);
+    for (int64_t row = 0; row < n; ++row) {
+      const float* x = call_.x + (first + row) * shape_.hidden;
+      rms_norm(x, weight, shape_.hidden, static_cast<float>(shape_.eps), line);
+      round(next, more, line, n, row, 0, shape_.hidden);
     }
   }
 
-  void attend(int64_t index, std::vector<float>& scores) const {
+  // Turns queries and keys by their positions and stores keys and values, of all rows.
+  void cache(int64_t index) const {
     const int64_t dim = shape_.dim, turned = (shape_.heads + shape_.kv_heads) * dim, kv_stride = call_.capacity * dim;
-    float* keys = call_.keys + index * shape_.kv_heads * kv_stride;
-    float* values = call_.values + index * shape_.kv_heads * kv_stride;
+    float *keys = call_.keys + layer_offset(index), *values = call_.values + layer_offset(index);
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < call_.n; ++row) {
       float* q = qkv_.get() + row * qkv_width_;
@@ -217,30 +228,38 @@ class Forward {
         std::memcpy(values + place, q + turned + head * dim, static_cast<std::size_t>(dim) * sizeof(float));
       }
     }
-    const ::Attention problem{qkv_.get(), keys, values, call_.rows, call_.hidden, attended_.get(), call_.n,
-                              shape_.heads, shape_.kv_heads, call_.length + call_.n, qkv_width_, kv_stride, dim,
-                              1.0f / std::sqrt(static_cast<float>(dim))};
+  }
+
+  void attend(int64_t index, int64_t first, std::vector<float>& scores) const {
+    const int64_t dim = shape_.dim;
+    const ::Attention problem{qkv_.get() + first * qkv_width_, call_.keys + layer_offset(index),
+                              call_.values + layer_offset(index), call_.rows, call_.hidden, attended_.get(),
+                              call_.n - first, shape_.heads, shape_.kv_heads, call_.length + call_.n, qkv_width_,
+                              call_.capacity * dim, dim, 1.0f / std::sqrt(static_cast<float>(dim))};
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < attention_tasks(problem); ++task) run_attention_task(problem, task, scores);
   }
 
-  void round_attended(const Linear& next, const LowRank& more) const {
+  int64_t layer_offset(int64_t index) const { return index * shape_.kv_heads * call_.capacity * shape_.dim; }
+
+  void round_attended(const Linear& next, const LowRank& more, int64_t first) const {
+    const int64_t n = call_.n - first;
 #pragma omp for schedule(static)
-    for (int64_t row = 0; row < call_.n; ++row)
-      round(next, more, attended_.get() + row * next.in, row, 0, next.in);
+    for (int64_t row = 0; row < n; ++row) round(next, more, attended_.get() + row * next.in, n, row, 0, next.in);
   }
 
-  void activate(const Linear& next, const LowRank& more) const {
+  void activate(const Linear& next, const LowRank& more, int64_t first) const {
     // The rows of a block share lines of rounded inputs: a task writes those lines while they are in L1.
-    const int64_t segments = (inner_ + kSegment - 1) / kSegment, blocks = (call_.n + kBlockRows - 1) / kBlockRows;
+    const int64_t n = call_.n - first;
+    const int64_t segments = (inner_ + kSegment - 1) / kSegment, blocks = (n + kBlockRows - 1) / kBlockRows;
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < blocks * segments; ++task) {
       const int64_t block = task / segments * kBlockRows, from = task % segments * kSegment;
       const int64_t to = std::min(inner_, from + kSegment);
-      for (int64_t row = block; row < std::min<int64_t>(call_.n, block + kBlockRows); ++row) {
+      for (int64_t row = block; row < std::min<int64_t>(n, block + kBlockRows); ++row) {
         float* gate = both_.get() + row * 2 * inner_;
         swiglu(gate + from, gate + inner_ + from, to - from);
-        round(next, more, gate, row, from, to);
+        round(next, more, gate, n, row, from, to);
       }
     }
   }

@@ -44,6 +44,7 @@ struct Call {
   const uint8_t* hidden;   // [n, n] or null
   const int32_t* stop;     // or null; another thread makes it nonzero, and the call ends within half a layer
   int64_t n, length, capacity;
+  int64_t wanted;          // x is the result from this row on, and of no use before it; 0 with `hidden`
 };
 
 enum Outcome : int { kDone = 0, kNoKernel = 1, kStopped = 2 };

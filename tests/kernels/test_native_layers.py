@@ -204,6 +204,19 @@ def test_rows_are_the_same_one_at_a_time(weights: list[LayerWeights]) -> None:
     assert torch.equal(together[1], alone[1])
 
 
+@pytest.mark.parametrize("weights", [WEIGHTS, ADAPTED], ids=["plain", "adapted"])
+@pytest.mark.parametrize(("n", "wanted"), [(1, 1), (19, 0), (19, 1), (19, 18), (19, 19), (40, 3), (40, 39)])
+def test_rows_nobody_wants_are_cached_alike(n: int, wanted: int, weights: list[LayerWeights]) -> None:
+    layers, x, cos_sin = NativeLayers(weights, SHAPE), inputs(n), tables(torch.arange(CACHED, CACHED + n))
+    rows, whole, part = torch.arange(CACHED + n, dtype=torch.int32), cache(), cache()
+    expected = native(layers)(x, cos_sin, *whole, CACHED, None)
+    assert layers(y := x.clone(), cos_sin, *part, rows, None, wanted=wanted)
+    assert torch.equal(y[wanted:], expected[wanted:])
+    assert torch.equal(part[0], whole[0])
+    assert torch.equal(part[1], whole[1])
+    assert not wanted or not torch.equal(y[:wanted], expected[:wanted]), "the last layer was computed for all"
+
+
 def test_a_branch_of_a_tree_is_the_same_alone() -> None:
     run, x = native(NativeLayers(WEIGHTS, SHAPE)), inputs(4)
     positions = CACHED + torch.tensor([0, 1, 1, 2])
@@ -319,6 +332,9 @@ def test_wrong_input_raises() -> None:
         layers(x, cos_sin, keys, values, rows.long(), None)
     with pytest.raises(ValueError, match="hidden must be"):
         layers(x, cos_sin, keys, values, rows, TREE)
+    for wanted, hidden in ((3, None), (-1, None), (1, TREE[:2, :2])):
+        with pytest.raises(ValueError, match="wanted must be"):
+            layers(x, cos_sin, keys, values, rows, hidden, wanted=wanted)
     with pytest.raises(ValueError, match="matrices"):
         NativeLayers([replace(WEIGHTS[0], o=WEIGHTS[0].down)], SHAPE)
     swapped = LowRank(low_rank(WEIGHTS[0].o, torch.Generator()).b, low_rank(WEIGHTS[0].o, torch.Generator()).a)

@@ -27,8 +27,9 @@ SHARES = {"python": 0.5, "web": 0.25, "java": 0.25}
 PER_FILE = 4
 MAX_INDEXED = 400
 """Files of a package: what is not among them is neither learned from nor shown."""
-SHOWN_WHERE_USED = {Shown.NOTHING: 0.25, Shown.PROVIDERS: 0.2, Shown.DEFINITIONS: 0.55}
-SHOWN_ELSEWHERE = {Shown.NOTHING: 0.7, Shown.PROVIDERS: 0.3}
+SHOWN_WHERE_USED = {Shown.NOTHING: 0.5, Shown.PROVIDERS: 0.15, Shown.DEFINITIONS: 0.35}
+SHOWN_ELSEWHERE = {Shown.NOTHING: 0.85, Shown.PROVIDERS: 0.15}
+"""Mostly nothing, as the default policy of context has it."""
 _SKIPPED_FOLDERS = frozenset(
     (
         *("test", "tests", "testing", "__tests__", "spec", "specs", "docs", "doc", "samples", "generated", "build"),

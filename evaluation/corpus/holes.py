@@ -5,6 +5,8 @@
 - call: the rest of an argument list
 - lines: whole lines from column 0, ending before the newline
 - newlines: from a line's end over whole lines and the next newline, so that neither side of the hole has one
+
+Both end where the text itself says so: with a statement and its block, or with the paragraph.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from holefill.evaluation.metrics.brackets import statement_end, unmatched_closer
 from holefill.evaluation.metrics.identifiers import identifiers
 
 SHARES: Mapping[str, float] = MappingProxyType(
-    {"line": 0.28, "statement": 0.2, "call": 0.17, "lines": 0.15, "newlines": 0.2}
+    {"line": 0.28, "statement": 0.2, "call": 0.17, "lines": 0.2, "newlines": 0.15}
 )
+PARAGRAPHS = 0.4
+"""Share of ``lines`` and ``newlines`` that go on to the end of the paragraph."""
 MAX_LINES = 6
 MIN_CHARS, MAX_CHARS = 3, 300
 _SKIPPED = re.compile(r"\s*(?:import\b|from\s+\S+\s+import\b|package\b|#|//|/?\*|\"\"\"|'''|[\])}>;,]*\s*$)")
@@ -65,7 +69,7 @@ def _at(
 ) -> Iterator[Hole]:
     line, start = lines[number], starts[number]
     if kind in ("lines", "newlines"):
-        last = min(len(lines) - 1, number + generator.choice((1, 1, 1, 2, 2, 3, 4, 5, 6)))
+        last = min(len(lines) - 1, _unit_end(lines, number, paragraph=generator.random() < PARAGRAPHS))
         if kind == "lines":
             yield Hole(kind, start, starts[last] - 1)
         else:
@@ -83,6 +87,33 @@ def _at(
             end = unmatched_closer(rest, language)
             if end is not None:
                 yield Hole(kind, at, at + len(rest[:end].rstrip()))
+
+
+def _unit_end(lines: list[str], number: int, *, paragraph: bool) -> int:
+    """Number of the line behind the statement that begins at ``number`` with its block; or behind all that follows
+    before a blank line or an outer statement. Either way a model can tell from the text where it has to end."""
+    indent = _indent(lines[number])
+    end = number + 1
+    while end < len(lines):
+        line = lines[end]
+        if line.strip():
+            closes = _indent(line) == indent and line.lstrip()[0] in ")]}"
+            if _indent(line) <= indent and not closes and not (paragraph and _indent(line) == indent):
+                break
+        elif paragraph or not _deeper_behind(lines, end, indent):
+            break
+        end += 1
+    return end
+
+
+def _deeper_behind(lines: list[str], number: int, indent: int) -> bool:
+    """Does the block go on behind the blank line ``number``?"""
+    behind = next((line for line in lines[number : number + MAX_LINES] if line.strip()), "")
+    return _indent(behind) > indent
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _fits(text: str, hole: Hole) -> bool:

@@ -191,6 +191,38 @@ def test_holes_are_cut_as_their_kind_says(text: str, language: str) -> None:
             assert before.rsplit("\n", 1)[-1].strip() == ""
 
 
+UNITS = """\
+def total(rows):
+    sum_of = 0
+    for row in rows:
+        value = row.value
+        sum_of += value
+
+        log(value)
+    check(
+        sum_of,
+    )
+
+    return sum_of
+"""
+
+
+@pytest.mark.parametrize("kind", ["lines", "newlines"])
+def test_holes_of_lines_end_where_the_text_says(kind: str) -> None:
+    lines = UNITS.split("\n")
+    block, call, paragraph = lines[2:7], lines[7:10], lines[2:10]
+    allowed = {"\n".join(unit) for unit in (lines[1:2], lines[1:5], lines[1:10], lines[3:4], lines[3:5], lines[4:5])}
+    allowed |= {"\n".join(unit) for unit in (lines[2:5], lines[6:7], block, call, paragraph, lines[8:9], lines[11:12])}
+    found = {
+        UNITS[hole.start : hole.end].strip("\n")
+        for seed in range(200)
+        for hole in holes_of(UNITS, "python", 3, random.Random(seed))
+        if hole.kind == kind
+    }
+    assert found <= allowed
+    assert {"\n".join(block), "\n".join(call), "\n".join(lines[3:5])} <= found
+
+
 def test_holes_never_start_inside_documentation() -> None:
     text = f'{BODY}\ndef f():\n    """Say\n    call(this, not_code)\n    """\n    return 1\n'
     start = text.index("    call(this")

@@ -16,6 +16,7 @@ from holefill.context.providers import Sources, providers
 from holefill.context.types.keeper import Limits
 from holefill.context.types.specs import python_spec
 from holefill.context.types.typed_holes import TypedHoles
+from tests.context.conftest import ToyTokenizer
 
 FAKE = Path(__file__).parent / "types" / "fake_checker.py"
 GENERATED = "value = 1\n" * 5_000_000
@@ -34,7 +35,7 @@ def at(root: Path, name: str, marked: str) -> Cursor:
 
 
 @pytest.mark.parametrize("mode", ["hang", "exit", "rubbish", "oversized", "exit-at-start"])
-def test_the_floor_answers(tmp_path, tokenizer, monkeypatch, mode):
+def test_the_floor_answers(tmp_path: Path, tokenizer: ToyTokenizer, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     for name, content in FILES.items():
         (tmp_path / name).write_bytes(content)
     os.symlink(tmp_path, tmp_path / "loop")
@@ -58,7 +59,9 @@ def test_the_floor_answers(tmp_path, tokenizer, monkeypatch, mode):
         holes.close()
 
 
-def test_fifty_megabytes_of_generated_code_are_neither_read_nor_in_the_way(tmp_path, tokenizer):
+def test_fifty_megabytes_of_generated_code_are_neither_read_nor_in_the_way(
+    tmp_path: Path, tokenizer: ToyTokenizer
+) -> None:
     (tmp_path / "generated.py").write_text(GENERATED)
     (tmp_path / "a.py").write_text("def take(one: int): ...\n")
     index = WorkspaceIndex(tmp_path)

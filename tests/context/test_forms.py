@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from holefill.context.forms import FORMS, Form, Place, annotated, statement_start
 from holefill.context.items import Item, ItemRole
 from holefill.context.prompt import PromptLimits, build_prompt, choose_format
+from tests.context.conftest import ToyTokenizer
 
 CALLEE = Item("add(tool: str) -> None", "typed_hole", role=ItemRole.CALLEE)
 MEMBERS = Item("box: Toolbox has add(tool), size", "typed_hole", role=ItemRole.MEMBERS)
@@ -17,7 +18,7 @@ OTHER = Item("class Toolbox", "imports")
 ITEMS = [OTHER, EXAMPLE, MEMBERS, CALLEE]
 
 
-def laid_out(form, prefix, budget=100):
+def laid_out(form: str, prefix: str, budget: int = 100) -> str:
     return annotated(FORMS[form], prefix, ITEMS, "#", budget, lambda text: len(text.split()))
 
 
@@ -43,16 +44,16 @@ def laid_out(form, prefix, budget=100):
         ),
     ],
 )  # fmt: skip
-def test_each_form_has_its_place(form, prefix, wanted):
+def test_each_form_has_its_place(form: str, prefix: str, wanted: str) -> None:
     assert laid_out(form, prefix) == wanted
 
 
-def test_what_the_budget_does_not_hold_is_left_out_whole():
+def test_what_the_budget_does_not_hold_is_left_out_whole() -> None:
     assert laid_out("hints", "box.add(", budget=5) == "# add(tool: str) -> None\nbox.add("
 
 
 @given(st.text("ab(){}[]\n ,:=.", max_size=80), st.sampled_from(sorted(FORMS)))
-def test_only_comments_are_added(prefix, form):
+def test_only_comments_are_added(prefix: str, form: str) -> None:
     row = FORMS[form]
     if row.place in (Place.TOP, Place.FILES):
         return
@@ -63,7 +64,7 @@ def test_only_comments_are_added(prefix, form):
     )
 
 
-def test_a_prompt_in_each_form(tokenizer):
+def test_a_prompt_in_each_form(tokenizer: ToyTokenizer) -> None:
     prefix = "import tools\n\nbox = tools.build()\nbox.add("
     fmt = choose_format(tokenizer)
     plain = build_prompt(fmt, tokenizer, prefix, ")\n").text
@@ -78,6 +79,6 @@ def test_a_prompt_in_each_form(tokenizer):
         assert 0 < prompt.context_tokens <= 200
 
 
-def test_a_form_shows_what_its_roles_say():
+def test_a_form_shows_what_its_roles_say() -> None:
     assert [item.role for item in ITEMS if FORMS["hints"].shows(item)] == ["members", "callee"]
     assert Form(Place.TOP).shows(OTHER)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from holefill.context.errors import PolicyError
@@ -17,13 +19,13 @@ OWN = Policy(
     "model",
     ["qwen2.5-coder-0.5b", "/models/Qwen2.5-Coder-1.5B-Instruct-Q4_K_M.gguf", "somebody/unheard-of-7b", ""],
 )
-def test_no_shipped_row_puts_context_into_a_prompt(model):
+def test_no_shipped_row_puts_context_into_a_prompt(model: str) -> None:
     """None has been shown to pay (LOG.md); a row that does needs its run as evidence."""
     assert policy_for(model).budget_tokens == 0
     assert not policy_for(model).admits(Item("x", "imports"))
 
 
-def test_every_shipped_row_names_its_evidence_and_can_be_reached():
+def test_every_shipped_row_names_its_evidence_and_can_be_reached() -> None:
     assert all(row.evidence for row in shipped())
     assert policy_for("qwen2.5-coder-1.5b") is shipped()[1]
     assert shipped()[-1].model == "*"
@@ -34,23 +36,23 @@ def test_every_shipped_row_names_its_evidence_and_can_be_reached():
     [("qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", 1.5), ("StarCoder2-7B", 7.0), ("mellum-4b-base", 4.0),
      ("codegemma", None), ("gpt-4bit", None)],
 )  # fmt: skip
-def test_size_is_read_from_the_name(name, size):
+def test_size_is_read_from_the_name(name: str, size: float | None) -> None:
     assert size_of(name) == size
 
 
-def test_a_users_row_comes_first_and_only_for_its_sizes():
+def test_a_users_row_comes_first_and_only_for_its_sizes() -> None:
     assert policy_for("my-coder-7b.gguf", [OWN]) is OWN
     assert policy_for("my-coder-9b", [OWN]).model == "*"
     assert policy_for("my-coder", [OWN]).model == "*"
 
 
-def test_a_policy_admits_its_providers_in_its_form():
+def test_a_policy_admits_its_providers_in_its_form() -> None:
     assert OWN.admits(Item("f(x)", "typed_hole", role=ItemRole.CALLEE))
     assert not OWN.admits(Item("class A", "typed_hole"))
     assert not OWN.admits(Item("f(1)", "callees_callers", role=ItemRole.EXAMPLE))
 
 
-def test_written_rows_are_read_again_and_replaced(tmp_path):
+def test_written_rows_are_read_again_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "new" / "policy.toml"
     assert read_policies(path) == ()
     write_policy(path, OWN)
@@ -83,7 +85,7 @@ def test_written_rows_are_read_again_and_replaced(tmp_path):
         (b"\xff\xfe", "cannot be read"),
     ],
 )
-def test_a_bad_file_says_what_to_change(tmp_path, text, told):
+def test_a_bad_file_says_what_to_change(tmp_path: Path, text: str | bytes, told: str) -> None:
     path = tmp_path / "policy.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(PolicyError, match=told) as caught:
@@ -91,7 +93,7 @@ def test_a_bad_file_says_what_to_change(tmp_path, text, told):
     assert "policy.toml" in str(caught.value)
 
 
-def test_a_file_with_faults_is_not_overwritten(tmp_path):
+def test_a_file_with_faults_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text("mine = 1")
     with pytest.raises(PolicyError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import ssl
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -28,12 +29,12 @@ TOKENS = [
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_tokens_are_blanked_in_place(token):
+def test_tokens_are_blanked_in_place(token: str) -> None:
     text = f'x = 1\nheader = "{token}"\ny = 2\n'
     assert redact(text) == text.replace(token, "*" * len(token))
 
 
-def test_private_keys_urls_and_assignments():
+def test_private_keys_urls_and_assignments() -> None:
     key = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----"
     assert "MIIE" not in redact(f"a\n{key}\nb")
     assert redact(f"a\n{key}\nb").count("\n") == f"a\n{key}\nb".count("\n")
@@ -43,7 +44,7 @@ def test_private_keys_urls_and_assignments():
 
 
 @pytest.mark.parametrize("module", [inspect, json, ssl])
-def test_ordinary_code_is_untouched(module):
+def test_ordinary_code_is_untouched(module: ModuleType) -> None:
     source = inspect.getsource(module)
     assert redact(source) == source
 
@@ -59,12 +60,12 @@ def test_ordinary_code_is_untouched(module):
         'API_KEY = "your-api-key"',
     ],
 )
-def test_placeholders_are_untouched(text):
+def test_placeholders_are_untouched(text: str) -> None:
     assert not has_secret(text)
 
 
 @given(st.text())
-def test_length_and_lines_stay(text):
+def test_length_and_lines_stay(text: str) -> None:
     assert len(redact(text)) == len(text)
     assert redact(text).count("\n") == text.count("\n")
 
@@ -72,10 +73,10 @@ def test_length_and_lines_stay(text):
 @pytest.mark.parametrize(
     "path", [".env", "a/.env.local", "prod.env", "id_rsa", "k/server.KEY", "x.pem", ".npmrc", "secrets.yml"]
 )
-def test_secret_file_names(path):
+def test_secret_file_names(path: str) -> None:
     assert is_secret_file(path)
 
 
 @pytest.mark.parametrize("path", ["env.py", "secrets.py", "keys.ts", "environment.json", "a/key", "pem.go"])
-def test_ordinary_file_names(path):
+def test_ordinary_file_names(path: str) -> None:
     assert not is_secret_file(path)

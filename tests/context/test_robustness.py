@@ -5,17 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from pathlib import Path
 
 from holefill.context.gather import Gatherer
 from holefill.context.index.workspace import WorkspaceIndex
-from holefill.context.items import Cursor
+from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.providers import PROVIDERS, Sources
 from holefill.context.syntax.languages import language_of
 from holefill.context.types.typed_holes import TypedHoles
+from tests.context.conftest import ToyTokenizer
 
 
-def test_random_truncations_of_a_real_repository(shared_data, tmp_path, tokenizer):
+def test_random_truncations_of_a_real_repository(shared_data: Path, tmp_path: Path, tokenizer: ToyTokenizer) -> None:
     with gzip.open(shared_data / "llm_files.jsonl.gz", "rt") as rows:
         files = list(map(json.loads, rows))
     for row in files:
@@ -33,7 +35,7 @@ def test_random_truncations_of_a_real_repository(shared_data, tmp_path, tokenize
             row = rng.choice(importing)
             at = rng.randrange(len(row["content"]) // 2, len(row["content"]))
             text = row["content"][:at] + row["content"][at + rng.choice([0, 3, 40, 400, 10**6]) :]
-            cursor = Cursor(str(tmp_path / row["path"]), text, at, language_of(row["path"]), str(tmp_path))
+            cursor = Cursor(str(tmp_path / row["path"]), text, CharOffset(at), language_of(row["path"]), str(tmp_path))
             pack = gather(cursor, 400, Deadline.after_ms(5000))
             answered += bool(pack.items)
             assert pack.tokens <= 400

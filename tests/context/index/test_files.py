@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from holefill.context.index.files import FileRules, accepts, read_source, walk
 
 
-def write(root, files):
+def write(root: Path, files: Mapping[str, str | bytes]) -> None:
     for path, content in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def walked(root, rules=None):
+def walked(root: Path, rules: FileRules | None = None) -> list[str]:
     return sorted(found.path for found in walk(root, rules or FileRules()))
 
 
@@ -39,7 +41,7 @@ FILES = {
 }
 
 
-def test_gitignore_like_git(tmp_path):
+def test_gitignore_like_git(tmp_path: Path) -> None:
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
     write(tmp_path, FILES)
@@ -54,22 +56,24 @@ def test_gitignore_like_git(tmp_path):
     assert sorted(path for path in every if accepts(tmp_path, path, FileRules())) == expected
 
 
-def test_extra_globs_and_folders_never_entered(tmp_path):
+def test_extra_globs_and_folders_never_entered(tmp_path: Path) -> None:
     write(tmp_path, {"a.py": "", "gen/b.py": "", "node_modules/c.js": "", ".hidden/d.py": "", "venv/e.py": ""})
     assert walked(tmp_path, FileRules(ignore=("gen/",))) == ["a.py"]
 
 
-def test_limits_binaries_and_bad_bytes(tmp_path):
+def test_limits_binaries_and_bad_bytes(tmp_path: Path) -> None:
     write(tmp_path, {"big.py": "x" * 5000, "ok.py": b"# \xff\xfe caf\xe9\r\nx = 1\r\n", "bin.py": b"a\0b"})
     rules = FileRules(max_bytes=4000)
     assert walked(tmp_path, rules) == ["bin.py", "ok.py"]
     assert read_source(tmp_path, "bin.py", rules) is None
     assert read_source(tmp_path, "big.py", rules) is None
     assert read_source(tmp_path, "gone.py", rules) is None
-    assert read_source(tmp_path, "ok.py", rules).endswith("x = 1\n")
+    read = read_source(tmp_path, "ok.py", rules)
+    assert read is not None
+    assert read.endswith("x = 1\n")
 
 
-def test_links_are_not_followed_and_unreadable_folders_are_left_out(tmp_path):
+def test_links_are_not_followed_and_unreadable_folders_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, {"pkg/a.py": "", "closed/b.py": ""})
     os.symlink(tmp_path, tmp_path / "pkg" / "loop")
     os.symlink(tmp_path / "pkg" / "a.py", tmp_path / "pkg" / "link.py")
@@ -83,11 +87,11 @@ def test_links_are_not_followed_and_unreadable_folders_are_left_out(tmp_path):
     assert walked(tmp_path / "missing") == []
 
 
-def test_secret_files_never_enter(tmp_path):
+def test_secret_files_never_enter(tmp_path: Path) -> None:
     write(tmp_path, {"credentials.json": "{}", "package.json": "{}", ".env": "A=1", "secrets.py": "x = 1"})
     assert walked(tmp_path) == ["package.json", "secrets.py"]
 
 
-def test_file_count_limit(tmp_path):
+def test_file_count_limit(tmp_path: Path) -> None:
     write(tmp_path, {f"m{number}.py": "" for number in range(9)})
     assert len(walked(tmp_path, FileRules(max_files=5))) == 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from holefill.context.index.imports import ImportResolver
@@ -92,7 +94,7 @@ ECMA_CASES = [
 ]
 
 
-def resolved(files, path, text):
+def resolved(files: Mapping[str, str], path: str, text: str) -> dict[str, str]:
     records = {name: analyse(name, content) for name, content in files.items()}
     records[path] = analyse(path, text)
     return {
@@ -103,22 +105,22 @@ def resolved(files, path, text):
 @pytest.mark.parametrize(
     ("path", "text", "expected"), PYTHON_CASES, ids=[f"{row[0]}: {row[1]}" for row in PYTHON_CASES]
 )
-def test_python(path, text, expected):
+def test_python(path: str, text: str, expected: dict[str, str]) -> None:
     assert resolved(PYTHON, path, text) == expected
 
 
 @pytest.mark.parametrize(("path", "text", "expected"), ECMA_CASES, ids=[f"{row[0]}: {row[1]}" for row in ECMA_CASES])
-def test_ecmascript(path, text, expected):
+def test_ecmascript(path: str, text: str, expected: dict[str, str]) -> None:
     assert resolved(ECMA, path, text) == expected
 
 
 @pytest.mark.parametrize("config", ["", "{", "[]", '{"compilerOptions": {"paths": {"a": 1, "b*": [2]}, "baseUrl": 3}}'])
-def test_broken_project_files_are_ignored(config):
+def test_broken_project_files_are_ignored(config: str) -> None:
     files = {**ECMA, "tsconfig.json": config}
     assert resolved(files, "src/main.ts", "import { A } from './a'\nimport { x } from 'b1'") == {"A": "src/a.ts#A"}
 
 
-def test_import_graph_has_files_once():
+def test_import_graph_has_files_once() -> None:
     records = {name: analyse(name, content) for name, content in PYTHON.items()}
     records["main.py"] = analyse("main.py", "import app.shapes\nfrom app.shapes import Circle\nimport app\n")
     graph = ImportResolver(records, ModulePaths(records)).modules_of(records["main.py"])

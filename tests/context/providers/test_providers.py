@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from holefill.context.index.edits import EditLog
 from holefill.context.index.workspace import WorkspaceIndex
-from holefill.context.items import Cursor
-from holefill.context.provider import Deadline
+from holefill.context.items import CharOffset, Cursor, Item
+from holefill.context.provider import ContextProvider, Deadline
 from holefill.context.providers import PROVIDERS, Sources, providers
 from holefill.context.retrieval.lexical import LexicalIndex, split_identifiers
 from holefill.context.syntax.languages import LANGUAGES
@@ -46,7 +47,7 @@ class Order(Record):
 
 
 @pytest.fixture
-def index(tmp_path):
+def index(tmp_path: Path) -> WorkspaceIndex:
     for path, text in FILES.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -55,20 +56,20 @@ def index(tmp_path):
     return index
 
 
-def at(index, path, marked, language="python"):
+def at(index: WorkspaceIndex, path: str, marked: str, language: str = "python") -> Cursor:
     offset = marked.index("|")
-    return Cursor(str(index.root / path), marked.replace("|", "", 1), offset, language, str(index.root))
+    return Cursor(str(index.root / path), marked.replace("|", "", 1), CharOffset(offset), language, str(index.root))
 
 
-def made(name, index):
+def made(name: str, index: WorkspaceIndex) -> ContextProvider:
     return PROVIDERS[name](Sources(index, TypedHoles(index, checkers=False)))
 
 
-def gathered(name, index, cursor):
+def gathered(name: str, index: WorkspaceIndex, cursor: Cursor) -> list[Item]:
     return made(name, index).gather(cursor, 400, Deadline.after_ms(2000))
 
 
-def test_imports_show_signature_documentation_and_members(index):
+def test_imports_show_signature_documentation_and_members(index: WorkspaceIndex) -> None:
     cursor = at(index, "main.py", "from shop.models import Money\n\nprice = Money(|")
     (item,) = gathered("imports", index, cursor)
     assert item.text == (
@@ -81,7 +82,7 @@ def test_imports_show_signature_documentation_and_members(index):
     assert FILES["shop/models.py"].encode()[item.spans[0].start :].startswith(b"class Money")
 
 
-def test_imports_follow_reexports_and_rank_by_use(index):
+def test_imports_follow_reexports_and_rank_by_use(index: WorkspaceIndex) -> None:
     cursor = at(
         index, "main.py", "from shop.pricing import apply_discount_to_order\nfrom shop import Order\nx = Order(|"
     )
@@ -90,14 +91,14 @@ def test_imports_follow_reexports_and_rank_by_use(index):
     assert len(items) == 2
 
 
-def test_imports_in_typescript(index):
+def test_imports_in_typescript(index: WorkspaceIndex) -> None:
     cursor = at(index, "web/main.ts", "import { loadUser } from './api'\nconst u = await loadUser(|\n", "typescript")
     assert gathered("imports", index, cursor)[0].text == (
         "function loadUser(id: number): Promise<User>  // Loads a user."
     )
 
 
-def test_class_signatures_of_the_enclosing_class_and_its_bases(index):
+def test_class_signatures_of_the_enclosing_class_and_its_bases(index: WorkspaceIndex) -> None:
     marked = FILES["shop/models.py"] + "    def pay(self):\n        self.|\n"
     cursor = at(index, "shop/models.py", marked)
     index.update(cursor.path, cursor.text)
@@ -106,19 +107,19 @@ def test_class_signatures_of_the_enclosing_class_and_its_bases(index):
     assert "def save(self) -> None  # Write to disk." in items[1].text
 
 
-def test_similar_finds_code_with_the_same_words(index):
+def test_similar_finds_code_with_the_same_words(index: WorkspaceIndex) -> None:
     provider = made("similar", index)
     cursor = at(index, "main.py", "def discounted(order):\n    order_total = order.total()\n    return apply|")
     wanted = ("shop/pricing.py#apply_discount_to_order",)
     deadline = time.monotonic() + 60
-    items = []
+    items: list[Item] = []
     while not (items and items[0].symbol_ids == wanted) and time.monotonic() < deadline:  # it is found out meanwhile
         items = provider.gather(cursor, 400, Deadline.after_ms(1000))
         time.sleep(0.01)
     assert items[0].symbol_ids == wanted
 
 
-def test_recent_edits_of_other_files(index):
+def test_recent_edits_of_other_files(index: WorkspaceIndex) -> None:
     path = str(index.root / "shop/pricing.py")
     index.update(path, FILES["shop/pricing.py"])
     index.update(path, FILES["shop/pricing.py"].replace("// 100", "// 1000"))
@@ -127,7 +128,7 @@ def test_recent_edits_of_other_files(index):
     assert gathered("recent_edits", index, at(index, "shop/pricing.py", "|")) == []
 
 
-def test_typing_grows_one_edit_and_pastes_are_not_kept():
+def test_typing_grows_one_edit_and_pastes_are_not_kept() -> None:
     log, text = EditLog(), "".join(f"line{number}\n" for number in range(100))
     for count in range(1, 8):
         log.observe("a.py", text + "abcdefgh"[: count - 1], text + "abcdefgh"[:count])
@@ -145,11 +146,11 @@ def test_typing_grows_one_edit_and_pastes_are_not_kept():
         ("größe_ändern", ["größe", "ändern"]),
     ],
 )
-def test_identifiers_are_split(identifier, words):
+def test_identifiers_are_split(identifier: str, words: list[str]) -> None:
     assert list(split_identifiers(identifier)) == words
 
 
-def test_lexical_index_follows_edits_like_a_fresh_one(index):
+def test_lexical_index_follows_edits_like_a_fresh_one(index: WorkspaceIndex) -> None:
     followed = LexicalIndex(index)
     followed.sync()
     index.update("shop/extra.py", "def refund_customer_order(order, reason):\n    return order.total().cents\n")
@@ -165,16 +166,20 @@ def test_lexical_index_follows_edits_like_a_fresh_one(index):
 
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(alphabet="import from.x*(){}'\"\n :;é@", max_size=60), cut=st.floats(0, 1), data=st.data())
-def test_total_on_any_buffer(tmp_path_factory, text, cut, data):
+def test_total_on_any_buffer(
+    tmp_path_factory: pytest.TempPathFactory, text: str, cut: float, data: st.DataObject
+) -> None:
     index = WorkspaceIndex(tmp_path_factory.getbasetemp())
     language = data.draw(st.sampled_from([*sorted(LANGUAGES), "text"]))
-    cursor = Cursor(str(index.root / "x"), text, int(cut * len(text)), language)
+    cursor = Cursor(str(index.root / "x"), text, CharOffset(int(cut * len(text))), language)
     for name in PROVIDERS:
         assert isinstance(made(name, index).gather(cursor, 100, Deadline.after_ms(100)), list)
 
 
-def test_a_huge_buffer_is_left_alone(index):
-    cursor = Cursor(str(index.root / "big.py"), "value = 1\n" * 500_000, 2_500_000, "python", str(index.root))
+def test_a_huge_buffer_is_left_alone(index: WorkspaceIndex) -> None:
+    cursor = Cursor(
+        str(index.root / "big.py"), "value = 1\n" * 500_000, CharOffset(2_500_000), "python", str(index.root)
+    )
     before = time.thread_time()
     index.update(cursor.path, cursor.text)
     for name in PROVIDERS.keys() - {"process"}:
@@ -182,7 +187,7 @@ def test_a_huge_buffer_is_left_alone(index):
     assert time.thread_time() - before < 0.5
 
 
-def test_a_provider_is_turned_off_by_its_name(index):
+def test_a_provider_is_turned_off_by_its_name(index: WorkspaceIndex) -> None:
     known = Sources(index, TypedHoles(index, checkers=False))
     assert [one.name for one in providers(known)] == list(PROVIDERS)
     left = [one.name for one in providers(known, ("similar", "process"))]
@@ -190,7 +195,9 @@ def test_a_provider_is_turned_off_by_its_name(index):
 
 
 @pytest.mark.parametrize(("name", "share"), [("llm", 0.75), ("click", 0.65), ("vue_core", 0.75)])
-def test_imports_show_most_cross_file_names_on_real_commits(shared_data, tmp_path, name, share):
+def test_imports_show_most_cross_file_names_on_real_commits(
+    shared_data: Path, tmp_path: Path, name: str, share: float
+) -> None:
     """Share of the names from other files that the true completion uses and the provider shows."""
     with gzip.open(shared_data / f"{name}_files.jsonl.gz", "rt") as rows:
         for row in map(json.loads, rows):
@@ -205,7 +212,8 @@ def test_imports_show_most_cross_file_names_on_real_commits(shared_data, tmp_pat
     spent = []
     for case in cases:
         path = str(tmp_path / case["path"])
-        cursor = Cursor(path, case["prefix"] + case["suffix"], len(case["prefix"]), case["lang"], str(tmp_path))
+        text, offset = case["prefix"] + case["suffix"], CharOffset(len(case["prefix"]))
+        cursor = Cursor(path, text, offset, case["lang"], str(tmp_path))
         before = time.thread_time()
         items = provider.gather(cursor, 400, Deadline.after_ms(1000))
         spent.append((time.thread_time() - before) * 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ def plainly(lexical: LexicalIndex, query: str, without: str) -> dict[tuple[str, 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("looks", [0, 4, 1000])
-def test_pruning_loses_nothing(tmp_path, monkeypatch, seed, looks):
+def test_pruning_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, looks: int) -> None:
     """``looks``: never prunes, as it comes, at every term."""
     monkeypatch.setattr(module, "_WORTH_A_LOOK", looks)
     draw = random.Random(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from holefill.context.index.workspace import WorkspaceIndex
@@ -27,13 +29,13 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_edges(language):
+def test_edges(language: str) -> None:
     source, edges = GOLDEN[language]
     parsed = parse(language, source)
     assert [(edge.caller, edge.callee) for edge in calls(parsed, definitions(parsed))] == edges
 
 
-def test_the_index_knows_callers_and_callees(tmp_path):
+def test_the_index_knows_callers_and_callees(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def one(): pass\ndef two():\n    one()\n")
     (tmp_path / "b.py").write_text("from a import one\n\none()\n")
     (tmp_path / "c.py").write_text("def one(): pass\none()\n")

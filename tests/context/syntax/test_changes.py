@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from holefill.context.index.import_statements import import_statements
-from holefill.context.syntax.changes import Change
+from holefill.context.syntax.changes import Change, Piece
 from holefill.context.syntax.definitions import definitions, import_nodes
-from holefill.context.syntax.parsing import parse
+from holefill.context.syntax.parsing import Parsed, parse
 from holefill.context.types.fill_floor import names_outside
 from holefill.context.types.skeleton import _bodies
 
@@ -44,7 +44,7 @@ PIECES = (
 )
 
 
-def read(parsed):
+def read(parsed: Parsed) -> tuple[object, ...]:
     bodies = parsed.pieces("bodies", _bodies) if parsed.language in ("python", "typescript") else ()
     nodes = [(node.type, node.start_byte, node.end_byte) for node in import_nodes(parsed)]
     return (
@@ -67,7 +67,7 @@ def edited(text: str, draw: random.Random) -> str:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("asked_every", [1, 3])
 @pytest.mark.parametrize("language", ["python", "typescript"])
-def test_after_random_edits_it_equals_a_fresh_tree(language, asked_every, seed):
+def test_after_random_edits_it_equals_a_fresh_tree(language: str, asked_every: int, seed: int) -> None:
     draw = random.Random(seed)
     original = PYTHON[seed % 3].read_text("utf-8") if language == "python" else TYPESCRIPT
     text, parsed = original, parse(language, original)
@@ -81,13 +81,13 @@ def test_after_random_edits_it_equals_a_fresh_tree(language, asked_every, seed):
                 assert read(parsed) == read(fresh), (seed, step)
 
 
-def test_only_the_change_is_searched():
+def test_only_the_change_is_searched() -> None:
     text = PYTHON[0].read_text("utf-8")
     first = parse("python", text)
     known = first.pieces("bodies", _bodies)
-    searched: list[object] = []
+    searched: list[tuple[int, int] | None] = []
 
-    def find(parsed, within):
+    def find(parsed: Parsed, within: tuple[int, int] | None) -> list[Piece[bool]]:
         searched.append(within)
         return _bodies(parsed, within)
 
@@ -97,7 +97,7 @@ def test_only_the_change_is_searched():
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_two_changes_as_one(seed):
+def test_two_changes_as_one(seed: int) -> None:
     """Applied to a text, bytes outside of the joint change are those of the beginning."""
     draw = random.Random(seed)
     texts = ["".join(draw.choice("abcdefgh") for _ in range(30))]

@@ -223,17 +223,19 @@ using T = int;
 
 
 @pytest.mark.parametrize(("language", "source", "expected"), GOLDEN, ids=[row[0] for row in GOLDEN])
-def test_golden(language, source, expected):
+def test_golden(language: str, source: str, expected: dict[tuple[str, str], tuple[str, str]]) -> None:
     found = {
         (known.kind, known.qualified): (known.signature, known.doc) for known in definitions(parse(language, source))
     }
     assert found == expected
 
 
-def test_enclosing_scopes():
+def test_enclosing_scopes() -> None:
     source = "class A:\n    def m(self):\n        x = 1\n        y\n\ndef f():\n    pass\n"
     parsed = parse("python", source)
     at = source.index("y\n")
     assert [known.qualified for known in enclosing(parsed, at)] == ["A", "A.m"]
-    assert enclosing_class(parsed, at).name == "A"
+    around = enclosing_class(parsed, at)
+    assert around is not None
+    assert around.name == "A"
     assert enclosing_class(parsed, source.index("pass")) is None

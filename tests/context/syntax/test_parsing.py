@@ -19,12 +19,12 @@ PIECES = ["x", "(", ")", "\n", "    ", "é", "😀", '"', "def f(): pass\n", "cl
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_every_language_loads(language):
+def test_every_language_loads(language: str) -> None:
     assert grammar(language).node_kind_count > 0
     assert query(language).pattern_count > 0
 
 
-def test_language_of_a_document():
+def test_language_of_a_document() -> None:
     assert language_of("a/b.PY") == "python"
     assert language_of("a.txt") == "text"
     assert language_of("noextension", "typescriptreact") == "tsx"
@@ -33,7 +33,7 @@ def test_language_of_a_document():
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), language=st.sampled_from(["python", "typescript"]))
-def test_incremental_equals_full(data, language):
+def test_incremental_equals_full(data: st.DataObject, language: str) -> None:
     text = PYTHON if language == "python" else TYPESCRIPT
     parsed = parse(language, text)
     for _ in range(3):
@@ -51,7 +51,7 @@ def test_incremental_equals_full(data, language):
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
-def test_changed_range_rebuilds_the_new_text(old, new):
+def test_changed_range_rebuilds_the_new_text(old: str, new: str) -> None:
     before, after = old.encode("utf-8", "replace"), new.encode("utf-8", "replace")
     start, old_end, new_end = changed_range(before, after)
     assert before[:start] + after[start:new_end] + before[old_end:] == after
@@ -59,7 +59,7 @@ def test_changed_range_rebuilds_the_new_text(old, new):
         source[:at].decode()  # on a character border
 
 
-def test_error_bytes_counts_what_the_parser_could_not_read():
+def test_error_bytes_counts_what_the_parser_could_not_read() -> None:
     assert error_bytes(parse("python", "x = 1\n")) == 0
     assert error_bytes(parse("python", "x = = 1\n")) > 0
     assert error_bytes(parse("java", "class A { int x }")) == 1  # a missing semicolon

@@ -88,7 +88,7 @@ INSERTED = [
 
 
 @pytest.mark.parametrize("language", sorted(TABLE))
-def test_definitions_survive_an_unclosed_call(language):
+def test_definitions_survive_an_unclosed_call(language: str) -> None:
     marked, expected = TABLE[language]
     offset = marked.index("|")
     fixed = repair(language, marked.replace("|", "", 1), offset)
@@ -97,7 +97,7 @@ def test_definitions_survive_an_unclosed_call(language):
     assert fixed.errors == 0
 
 
-def test_without_repair_some_are_lost():
+def test_without_repair_some_are_lost() -> None:
     lost = 0
     for language, (marked, expected) in TABLE.items():
         found = {known.qualified for known in definitions(parse(language, marked.replace("|", "", 1)))}
@@ -106,7 +106,7 @@ def test_without_repair_some_are_lost():
 
 
 @pytest.mark.parametrize(("language", "marked", "inserted"), INSERTED)
-def test_what_is_inserted(language, marked, inserted):
+def test_what_is_inserted(language: str, marked: str, inserted: str) -> None:
     offset = marked.index("|")
     assert repair(language, marked.replace("|", "", 1), offset).inserted == inserted
 
@@ -117,7 +117,7 @@ def test_what_is_inserted(language, marked, inserted):
     cut=st.floats(0, 1),
     language=st.sampled_from(sorted(LANGUAGES)),
 )
-def test_total_on_any_text(text, cut, language):
+def test_total_on_any_text(text: str, cut: float, language: str) -> None:
     offset = int(cut * len(text))
     assert 1 <= len(variants(language, text, offset)) <= 4
     fixed = repair(language, text, offset)
@@ -126,7 +126,7 @@ def test_total_on_any_text(text, cut, language):
 
 
 @pytest.mark.parametrize("repository", ["click", "vue_core", "gin", "wechatpay_java"])
-def test_definitions_survive_on_real_code(shared_data, repository):
+def test_definitions_survive_on_real_code(shared_data: Path, repository: str) -> None:
     """The rest of the line after an opening parenthesis is deleted: ≥ 98 % of definitions must stay."""
     rng = random.Random(3)
     with gzip.open(shared_data / f"{repository}_files.jsonl.gz", "rt") as rows:
@@ -147,7 +147,7 @@ def test_definitions_survive_on_real_code(shared_data, repository):
     assert kept >= 0.98 * expected
 
 
-def test_many_blank_lines_before_a_closer_are_read_once():
+def test_many_blank_lines_before_a_closer_are_read_once() -> None:
     """A pattern that may split them anywhere would not end in a year."""
     text = f"call(1,{chr(10) * 200})\n"
     fixed = repair("python", text, 7)
@@ -171,7 +171,7 @@ DOCSTRINGS = """class Shown:
 """
 
 
-def test_only_the_block_around_the_cursor_is_read_and_that_changes_nothing(monkeypatch):
+def test_only_the_block_around_the_cursor_is_read_and_that_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the whole statement, at every character of valid code."""
     own = Path(module.__file__).read_text()
     text = own + DOCSTRINGS
@@ -182,7 +182,7 @@ def test_only_the_block_around_the_cursor_is_read_and_that_changes_nothing(monke
     assert found == [variants("python", text, at) for at in places]
 
 
-def test_a_bracket_left_open_above_a_function_is_not_closed_in_it():
+def test_a_bracket_left_open_above_a_function_is_not_closed_in_it() -> None:
     text = "class A:\n    x = call(1, \n\n    def f(self):\n        return g(|\n\n    def h(self):\n        return 1)\n"
     at = text.index("|")
     assert variants("python", text.replace("|", ""), at)[0] == ")"

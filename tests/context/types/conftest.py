@@ -13,6 +13,7 @@ import pytest
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
+from holefill.context.types.holes import HoleAt, hole_at
 from holefill.context.types.lsp_oracle import LspOracle
 from holefill.context.types.specs import typescript_spec
 from holefill.context.types.typed_holes import TypedHole, TypedHoles
@@ -25,6 +26,13 @@ def cursor_at(root: Path, name: str, marked: str, mark: str = "▮") -> Cursor:
     offset = marked.index(mark)
     language = {"py": "python", "ts": "typescript", "js": "javascript", "go": "go"}[name.rpartition(".")[2]]
     return Cursor(str(root / name), marked.replace(mark, ""), CharOffset(offset), language, str(root))
+
+
+def hole_in(cursor: Cursor) -> HoleAt:
+    """Where the test knows that there is one."""
+    found = hole_at(cursor)
+    assert found is not None
+    return found
 
 
 class Workspace:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import Any
 
+Message = dict[str, Any]
+"""JSON of the protocol, as it comes."""
 MODE = sys.argv[1]
 ANSWERS = {
     "textDocument/hover": {"contents": {"kind": "plaintext", "value": "str"}},
@@ -23,11 +26,11 @@ ANSWERS = {
 }
 
 
-EARLY: list[dict] = []
+EARLY: list[Message] = []
 """What came while a reply was waited for: requests need not wait for each other."""
 
 
-def reply() -> dict:
+def reply() -> Message:
     while True:
         message = receive()
         if "method" not in message:
@@ -35,16 +38,19 @@ def reply() -> dict:
         EARLY.append(message)
 
 
-def read() -> dict:
+def read() -> Message:
     return EARLY.pop(0) if EARLY else receive()
 
 
-def receive() -> dict:
+def receive() -> Message:
     length = 0
     while line := sys.stdin.buffer.readline().strip():
         if line.lower().startswith(b"content-length:"):
             length = int(line.split(b":")[1])
-    return json.loads(sys.stdin.buffer.read(length)) if length else sys.exit(0)
+    if not length:
+        sys.exit(0)
+    message: Message = json.loads(sys.stdin.buffer.read(length))
+    return message
 
 
 def raw(data: bytes) -> None:
@@ -52,12 +58,12 @@ def raw(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def write(message: dict) -> None:
+def write(message: Message) -> None:
     body = json.dumps({"jsonrpc": "2.0", **message}).encode()
     raw(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
-def diagnostics(text: str, tested: bool) -> dict:
+def diagnostics(text: str, tested: bool) -> Message:
     place = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}
     found = [{"range": place, "severity": 1, "message": "wrong"}] if "(1, 5)" in text else []
     if "reveal_type" in text and MODE != "no-reveal" and not (tested and MODE == "unknown"):
@@ -65,7 +71,7 @@ def diagnostics(text: str, tested: bool) -> dict:
     return {"items": found}
 
 
-def answer(message: dict, text: str, tested: bool) -> None:
+def answer(message: Message, text: str, tested: bool) -> None:
     method, number = message["method"], message["id"]
     if method == "initialize":
         time.sleep(60) if MODE == "hang-at-start" else write({"id": number, "result": {"capabilities": {}}})

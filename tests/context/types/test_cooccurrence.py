@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from holefill.context.types.cooccurrence import Cooccurrence, accesses
 
 
 @pytest.fixture
-def index(tmp_path):
+def index(tmp_path: Path) -> WorkspaceIndex:
     for name, body in (("a", "conn.send(1)\nconn.send(2)\n"), ("b", "conn.close()\na.conn().open\n"), ("c", "")):
         (tmp_path / f"{name}.py").write_text(body)
     found = WorkspaceIndex(tmp_path)
@@ -25,11 +26,11 @@ def folder(known: Cooccurrence, index: WorkspaceIndex, ms: float) -> Counter[str
     return known.observed(str(index.root / "c.py"), "", "conn", Deadline.after_ms(ms)).folder
 
 
-def test_with_time_everything_counts_at_once(index):
+def test_with_time_everything_counts_at_once(index: WorkspaceIndex) -> None:
     assert folder(Cooccurrence(index), index, 1e6) == {"send": 2, "close": 1, "open": 1}
 
 
-def test_without_time_the_rest_is_read_in_the_background(index):
+def test_without_time_the_rest_is_read_in_the_background(index: WorkspaceIndex) -> None:
     known = Cooccurrence(index)
     folder(known, index, 0.0)
     until = time.monotonic() + 60
@@ -38,12 +39,12 @@ def test_without_time_the_rest_is_read_in_the_background(index):
     assert folder(known, index, 0.0) == {"send": 2, "close": 1, "open": 1}
 
 
-def test_a_changed_file_is_counted_anew(index):
+def test_a_changed_file_is_counted_anew(index: WorkspaceIndex) -> None:
     known = Cooccurrence(index)
     folder(known, index, 1e6)
     index.update(str(index.root / "a.py"), "conn.wait\n")
     assert folder(known, index, 1e6) == {"wait": 1, "close": 1, "open": 1}
 
 
-def test_the_middle_of_a_chain_counts_as_both():
+def test_the_middle_of_a_chain_counts_as_both() -> None:
     assert accesses("a.b.c; a?.b") == {"a": ["b", "b"], "b": ["c"]}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -27,8 +28,12 @@ LIMITS = Limits(start_s=5.0, hang_s=0.3, backoff_s=(0.05, 0.05, 0.05))
 TEXT = "def take(a: int, b: str) -> None: ...\ntake(1, ▮)\n"
 
 
+class Start(Protocol):
+    def __call__(self, mode: str, limits: Limits = LIMITS, command: tuple[str, ...] | None = None) -> LspOracle: ...
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator:
+def start(tmp_path: Path) -> Iterator[Start]:
     oracles: list[LspOracle] = []
 
     def make(mode: str, limits: Limits = LIMITS, command: tuple[str, ...] | None = None) -> LspOracle:
@@ -71,7 +76,7 @@ def hole(root: Path, text: str = TEXT) -> Hole:
     return found.hole
 
 
-def test_all_recipes_pass_the_self_test(start, tmp_path: Path) -> None:
+def test_all_recipes_pass_the_self_test(start: Start, tmp_path: Path) -> None:
     oracle = start("good")
     assert oracle.caps == frozenset(Cap)
     answer = oracle.expected_type(hole(tmp_path), Deadline.after_ms(2000))
@@ -86,7 +91,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("mode", BROKEN)
-def test_a_broken_child_is_replaced_and_then_given_up(start, tmp_path: Path, mode: str) -> None:
+def test_a_broken_child_is_replaced_and_then_given_up(start: Start, tmp_path: Path, mode: str) -> None:
     oracle = start(mode)
     layers = layered(oracle, tmp_path)
     pids = set()
@@ -117,19 +122,19 @@ def alive(pid: int | None) -> bool:
 
 
 @pytest.mark.parametrize("mode", ["exit-at-start", "hang-at-start"])
-def test_a_child_that_never_comes_up(start, tmp_path: Path, mode: str) -> None:
+def test_a_child_that_never_comes_up(start: Start, tmp_path: Path, mode: str) -> None:
     oracle = start(mode, replace(LIMITS, start_s=0.2))
     wait_for(oracle, "gave up")
     assert layered(oracle, tmp_path).expected_type(hole(tmp_path), Deadline.after_ms(50)).source is Source.FLOOR
 
 
-def test_no_such_program(start, tmp_path: Path) -> None:
+def test_no_such_program(start: Start, tmp_path: Path) -> None:
     oracle = start("", command=("/nowhere/ty", "server"))
     wait_for(oracle, "gave up")
     assert layered(oracle, tmp_path).signatures(hole(tmp_path), Deadline.after_ms(50)).value is not None
 
 
-def test_a_slow_child_costs_no_more_than_the_deadline_and_answers_the_next_key(start, tmp_path: Path) -> None:
+def test_a_slow_child_costs_no_more_than_the_deadline_and_answers_the_next_key(start: Start, tmp_path: Path) -> None:
     layers = layered(start("slow"), tmp_path)
     first = layers.expected_type(hole(tmp_path), Deadline.after_ms(30))
     assert first.source is Source.FLOOR  # waited for, the child would have answered after 0.5 s
@@ -149,13 +154,13 @@ def test_a_patient_first_question_waits_for_the_start(tmp_path: Path) -> None:
         oracle.close()
 
 
-def test_unknown_is_said_to_be_unknown(start, tmp_path: Path) -> None:
+def test_unknown_is_said_to_be_unknown(start: Start, tmp_path: Path) -> None:
     layers = layered(start("unknown"), tmp_path)
     answer = layers.expected_type(hole(tmp_path, "unheard_of(▮)\n"), Deadline.after_ms(2000))
     assert (answer.value, answer.reason) == (None, "unknown")
 
 
-def test_a_recipe_broken_by_an_upgrade_is_dropped_alone(start, tmp_path: Path) -> None:
+def test_a_recipe_broken_by_an_upgrade_is_dropped_alone(start: Start, tmp_path: Path) -> None:
     oracle = start("no-hover")
     assert oracle.caps == frozenset(Cap) - {Cap.HOVER, Cap.DEFINITION}
     answer = oracle.expected_type(hole(tmp_path), Deadline.after_ms(2000))
@@ -164,19 +169,19 @@ def test_a_recipe_broken_by_an_upgrade_is_dropped_alone(start, tmp_path: Path) -
     assert Cap.REVEAL not in start("no-reveal").caps
 
 
-def test_error_replies_are_unknown_answers(start, tmp_path: Path) -> None:
+def test_error_replies_are_unknown_answers(start: Start, tmp_path: Path) -> None:
     oracle = start("errors")
     assert oracle.members(hole(tmp_path, "name = 'x'\nname.▮\n"), Deadline.after_ms(2000)).value is None
     assert oracle.reason == ""
 
 
-def test_the_child_s_own_questions_are_answered(start, tmp_path: Path) -> None:
+def test_the_child_s_own_questions_are_answered(start: Start, tmp_path: Path) -> None:
     oracle = start("questions")
     assert oracle.expected_type(hole(tmp_path), Deadline.after_ms(2000)).value is not None
     assert oracle.reason == ""
 
 
-def test_too_much_memory_ends_the_child(start, tmp_path: Path) -> None:
+def test_too_much_memory_ends_the_child(start: Start, tmp_path: Path) -> None:
     oracle = start("good", replace(LIMITS, max_rss_bytes=1))
     for _ in range(64):
         oracle.expected_type(hole(tmp_path), Deadline.after_ms(2000))
@@ -185,7 +190,9 @@ def test_too_much_memory_ends_the_child(start, tmp_path: Path) -> None:
     assert oracle.reason == "crashed"
 
 
-def test_the_same_question_is_asked_once_until_a_document_changes(start, tmp_path: Path, monkeypatch) -> None:
+def test_the_same_question_is_asked_once_until_a_document_changes(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     oracle = start("good")
     asked: list[tuple[str, ...]] = []
     send = Child.request_all
@@ -204,14 +211,16 @@ def test_the_same_question_is_asked_once_until_a_document_changes(start, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["if ▮:\n    pass\n", "for x in ▮:\n    pass\n", "def f():\n    return ▮\n"])
-def test_where_nothing_is_wanted_nothing_is_asked(start, tmp_path: Path, monkeypatch, text: str) -> None:
+def test_where_nothing_is_wanted_nothing_is_asked(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     oracle = start("good")
     monkeypatch.setattr(Child, "request_all", lambda *_: pytest.fail("asked"))
     answer = oracle.expected_type(hole(tmp_path, text), Deadline.after_ms(5000))
     assert (answer.value, answer.reason) == (None, "unknown")
 
 
-def test_an_expired_deadline_asks_nothing(start, tmp_path: Path) -> None:
+def test_an_expired_deadline_asks_nothing(start: Start, tmp_path: Path) -> None:
     answer = start("good").expected_type(hole(tmp_path), Deadline.after_ms(0))
     assert (answer.value, answer.reason) == (None, "deadline")
 
@@ -237,7 +246,7 @@ def test_pace_backs_off_and_comes_back() -> None:
     ],
 )
 def test_the_whole_file_is_checked_only_where_a_type_stands_around(
-    start, tmp_path: Path, monkeypatch, text: str, checked: bool
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, checked: bool
 ) -> None:
     oracle = start("unknown")
     asked: list[str] = []

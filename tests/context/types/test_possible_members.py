@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holefill.context.types.alike import alike
+from tests.context.types.conftest import Workspace
 
 OPEN = """
 class Linear:
@@ -57,11 +58,11 @@ def use(content: str | bytes):
 """
 
 
-def told(python, marked: str) -> dict[str, bool]:
+def told(python: Workspace, marked: str) -> dict[str, bool]:
     return {member.name: member.certain for member in python.ask(marked).members}
 
 
-def test_a_methods_own_object_may_be_of_a_subclass_with_other_bases(python) -> None:
+def test_a_methods_own_object_may_be_of_a_subclass_with_other_bases(python: Workspace) -> None:
     index, path = python.holes.index, str(python.root / "case.py")
     index.update(path, OPEN.replace("▮", ""))
     found = told(python, OPEN)
@@ -70,25 +71,25 @@ def test_a_methods_own_object_may_be_of_a_subclass_with_other_bases(python) -> N
     assert found["norm"] is False
 
 
-def test_a_class_that_computes_names_may_have_those_in_use(python) -> None:
+def test_a_class_that_computes_names_may_have_those_in_use(python: Workspace) -> None:
     found = told(python, OPEN.replace("ctx.▮", "pass").replace("mp.zeta(1)", "mp.zeta(1)\n    mp.▮"))
     assert found["norm"]
     assert found["zeta"] is False
     assert "strange" not in found
 
 
-def test_what_a_class_sets_on_objects_it_makes(python) -> None:
+def test_what_a_class_sets_on_objects_it_makes(python: Workspace) -> None:
     assert told(python, SETS)["phrase"] is False
 
 
-def test_a_class_without_secrets_has_its_own_members_alone(python) -> None:
+def test_a_class_without_secrets_has_its_own_members_alone(python: Workspace) -> None:
     found = told(python, CLOSED)
     assert found["a"]
     assert "upper" not in found
     assert all(found.values())
 
 
-def test_of_a_union_what_one_of_its_types_has(python) -> None:
+def test_of_a_union_what_one_of_its_types_has(python: Workspace) -> None:
     found = told(python, UNION)
     assert found["upper"]
     assert found["encode"] is False
@@ -105,7 +106,7 @@ def test_of_a_union_what_one_of_its_types_has(python) -> None:
         ("x = [1].▮\n", "append", True),
     ],
 )
-def test_without_a_known_type(python, marked: str, wanted: str, certain: bool) -> None:
+def test_without_a_known_type(python: Workspace, marked: str, wanted: str, certain: bool) -> None:
     assert told(python, marked)[wanted] is certain
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holefill.context.types.type_text import normalised
+from tests.context.types.conftest import Workspace
 
 IMPORTS = (
     "import asyncio\n"
@@ -87,7 +88,7 @@ SIGNATURES = {
 
 
 @pytest.mark.parametrize("case", EXPECTED)
-def test_expected_type(python, case: str) -> None:
+def test_expected_type(python: Workspace, case: str) -> None:
     marked, wanted = EXPECTED[case]
     found = python.ask(IMPORTS + marked)
     assert found.expected_type is not None, found.reason
@@ -96,13 +97,13 @@ def test_expected_type(python, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", MEMBERS)
-def test_members(python, case: str) -> None:
+def test_members(python: Workspace, case: str) -> None:
     marked, wanted = MEMBERS[case]
     found = python.ask(IMPORTS + marked)
     assert wanted <= {member.name for member in found.members}
 
 
-def test_of_a_receiver_of_no_known_type_the_members_seen_in_use_are_offered(python) -> None:
+def test_of_a_receiver_of_no_known_type_the_members_seen_in_use_are_offered(python: Workspace) -> None:
     """The checker offers what every object has there; what the file takes from anything else comes behind."""
     found = python.ask(IMPORTS + "def walk(graph):\n    graph.add_node(1)\n\ndef run(graph):\n    graph.▮\n")
     assert found.members[0].name == "add_node"
@@ -110,7 +111,7 @@ def test_of_a_receiver_of_no_known_type_the_members_seen_in_use_are_offered(pyth
 
 
 @pytest.mark.parametrize("case", SIGNATURES)
-def test_signature(python, case: str) -> None:
+def test_signature(python: Workspace, case: str) -> None:
     marked, name, active = SIGNATURES[case]
     found = python.ask(IMPORTS + marked).signature
     assert found is not None
@@ -128,24 +129,24 @@ def test_signature(python, case: str) -> None:
         INSIDE + "▮",
     ],
 )
-def test_what_is_not_known_is_not_guessed(python, marked: str) -> None:
+def test_what_is_not_known_is_not_guessed(python: Workspace, marked: str) -> None:
     assert python.ask(IMPORTS + marked).expected_type is None
 
 
 @pytest.mark.parametrize(
     "marked", ["# a comment ▮\n", 'text = "in a string ▮"\n', "import ▮\n", "from bank import ▮\n"]
 )
-def test_no_hole(python, marked: str) -> None:
+def test_no_hole(python: Workspace, marked: str) -> None:
     assert python.ask(marked).hole is None
 
 
-def test_columns_after_wide_characters(python) -> None:
+def test_columns_after_wide_characters(python: Workspace) -> None:
     found = python.ask(IMPORTS + INSIDE + 'account.pay(Amount(len("🦉é字"), Euro(1)), ▮)')
     assert found.expected_type is not None
     assert found.expected_type.text == "str"
 
 
-def test_locations_point_into_the_user_s_files(python) -> None:
+def test_locations_point_into_the_user_s_files(python: Workspace) -> None:
     found = python.ask(IMPORTS + "class Mine: ...\ndef take(mine: Mine): ...\n\n\ntake(▮)\n")
     assert found.expected_type is not None
     assert [(one.path.rpartition("/")[2], one.line) for one in found.expected_type.locations] == [("case.py", 3)]

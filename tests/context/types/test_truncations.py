@@ -33,7 +33,7 @@ def holes() -> TypedHoles:
 def places(seed: int) -> list[Cursor]:
     rng = random.Random(seed)
     texts = {path: path.read_text("utf-8") for path in sorted(SOURCES.glob("*.py"))}
-    found = []
+    found: list[Cursor] = []
     while len(found) < CASES:
         path = rng.choice([path for path in texts if len(texts[path]) > 1000])
         text = texts[path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holefill.context.types.type_text import normalised
+from tests.context.types.conftest import Workspace
 
 IMPORTS = (
     "import { Account, Amount, Box, Currency, Dollar, Euro, Options, Transaction, createAmount, each, find }"
@@ -75,7 +76,7 @@ SIGNATURES = {
 
 
 @pytest.mark.parametrize("case", EXPECTED)
-def test_expected_type(typescript, case: str) -> None:
+def test_expected_type(typescript: Workspace, case: str) -> None:
     marked, wanted = EXPECTED[case]
     found = typescript.ask(IMPORTS + marked)
     assert found.expected_type is not None, found.reason
@@ -83,14 +84,14 @@ def test_expected_type(typescript, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", MEMBERS)
-def test_members(typescript, case: str) -> None:
+def test_members(typescript: Workspace, case: str) -> None:
     marked, wanted = MEMBERS[case]
     found = typescript.ask(IMPORTS + marked)
     assert wanted <= {member.name for member in found.members}
 
 
 @pytest.mark.parametrize("case", SIGNATURES)
-def test_signature(typescript, case: str) -> None:
+def test_signature(typescript: Workspace, case: str) -> None:
     marked, name, active = SIGNATURES[case]
     found = typescript.ask(IMPORTS + marked).signature
     assert found is not None
@@ -98,6 +99,6 @@ def test_signature(typescript, case: str) -> None:
     assert found.parameters[active].name == name
 
 
-def test_what_is_not_known_is_not_guessed(typescript) -> None:
+def test_what_is_not_known_is_not_guessed(typescript: Workspace) -> None:
     assert typescript.ask(IMPORTS + INSIDE + "unheardOf(▮)" + END).expected_type is None
     assert typescript.ask(IMPORTS + INSIDE + "JSON.stringify(▮)" + END).expected_type is None

@@ -13,6 +13,7 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import Cursor, Pack
 from holefill.context.policy import NOTHING, Policy, policy_for, read_policies, with_budget
 from holefill.context.provider import Deadline, Preparing
+from holefill.context.provider import Tokenizer as ContextTokenizer
 from holefill.context.providers import Sources, providers
 from holefill.context.types.registry import HolesRegistry
 from holefill.lsp_server.completer import Completer
@@ -41,7 +42,7 @@ class RepositoryContext:
     def __init__(
         self,
         index_of: IndexOf,
-        tokenizer: Tokenizer,
+        tokenizer: ContextTokenizer,
         policy: Policy = NOTHING,
         off: Collection[str] = (),
         holes: HolesRegistry | None = None,

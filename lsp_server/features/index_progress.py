@@ -5,21 +5,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from lsprotocol import types
-
-if TYPE_CHECKING:
-    from holefill.lsp_server.server import HolefillServer
 
 log = logging.getLogger(__name__)
 
 SHOWN_AFTER_S = 0.4
 """Indexing that is done sooner, as at every warm start, is nothing to tell."""
 EVERY_S = 0.2
+
+
+class Progress(Protocol):
+    """``pygls.progress.Progress``, as far as it is used."""
+
+    @property
+    def tokens(self) -> Collection[types.ProgressToken]:
+        """Those that the editor knows."""
+
+    async def create_async(self, token: types.ProgressToken) -> object: ...
+    def begin(self, token: types.ProgressToken, value: types.WorkDoneProgressBegin) -> None: ...
+    def report(self, token: types.ProgressToken, value: types.WorkDoneProgressReport) -> None: ...
+    def end(self, token: types.ProgressToken, value: types.WorkDoneProgressEnd) -> None: ...
+
+
+class ShowsProgress(Protocol):
+    """The editor, as ``HolefillServer`` knows it."""
+
+    @property
+    def client_capabilities(self) -> types.ClientCapabilities: ...
+    @property
+    def work_done_progress(self) -> Progress: ...
 
 
 @dataclass(slots=True)
@@ -34,8 +53,8 @@ class IndexProgress:
 
     def __init__(
         self,
-        server: HolefillServer,
-        on_loop: Callable[[Callable[[], object]], None],
+        server: ShowsProgress,
+        on_loop: Callable[[Callable[[], object]], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._server = server

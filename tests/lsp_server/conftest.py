@@ -9,11 +9,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from lsprotocol import types
@@ -27,7 +27,7 @@ class ScriptedServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer: Callable[[str], str] = lambda prompt: "answer"
+        self.answer: Callable[[str], Iterable[str]] = lambda prompt: "answer"
         self.delay_s = 0.0
         self.fail = False
         self.prompts: list[str] = []
@@ -136,7 +136,13 @@ class Editor:
             context=context, text_document=types.TextDocumentIdentifier(uri), position=types.Position(line, character)
         )
 
-    async def when(self, true: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def taken(self, item: types.InlineCompletionItem) -> None:
+        """Tells the server that the suggestion was accepted."""
+        assert item.command is not None
+        done = types.ExecuteCommandParams(command=item.command.command, arguments=item.command.arguments)
+        await self.client.workspace_execute_command_async(done)
+
+    async def when(self, true: Callable[[], object], seconds: float = 20.0) -> None:
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, f"nothing came: {self.messages} {self.statuses}"
@@ -147,6 +153,15 @@ class Editor:
 
     async def explain(self) -> str:
         return str(await self.client.protocol.send_request_async("holefill/explain", {}))
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def on(client: LanguageClient, name: str) -> Callable[[F], F]:
+    """``client.feature``, with a type."""
+    register: Callable[[F], F] = client.feature(name)
+    return register
 
 
 StartEditor = Callable[..., "contextlib.AbstractAsyncContextManager[Editor]"]
@@ -174,20 +189,20 @@ async def _editor(
     )
     editor = Editor(client, None)  # type: ignore[arg-type]
 
-    @client.feature(types.WINDOW_SHOW_MESSAGE)
+    @on(client, types.WINDOW_SHOW_MESSAGE)
     def show_message(params: types.ShowMessageParams) -> None:
         editor.messages.append(params.message)
 
-    @client.feature(types.WINDOW_SHOW_MESSAGE_REQUEST)
+    @on(client, types.WINDOW_SHOW_MESSAGE_REQUEST)
     def show_message_request(params: types.ShowMessageRequestParams) -> None:
         editor.messages.append(params.message)
 
-    @client.feature(types.WORKSPACE_APPLY_EDIT)
+    @on(client, types.WORKSPACE_APPLY_EDIT)
     def apply_edit(params: types.ApplyWorkspaceEditParams) -> types.ApplyWorkspaceEditResult:
         editor.edits.append(params.edit)
         return types.ApplyWorkspaceEditResult(applied=len(editor.edits) > editor.refuse)
 
-    @client.feature("holefill/status")
+    @on(client, "holefill/status")
     def status(params: Any) -> None:
         editor.statuses.append(params._asdict())
 
@@ -210,6 +225,7 @@ async def _editor(
         )
     )
     client.initialized(types.InitializedParams())
+    stop: Callable[[], Awaitable[None]] = client.stop
     try:
         yield editor
     finally:
@@ -217,4 +233,4 @@ async def _editor(
             await asyncio.wait_for(client.shutdown_async(None), 5)
             client.exit(None)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(client.stop(), 5)
+            await asyncio.wait_for(stop(), 5)

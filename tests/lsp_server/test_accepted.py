@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lsprotocol import types
 
 from holefill.lsp_server.convert import apply_change
+from tests.lsp_server.conftest import Editor, ScriptedServer, StartEditor
 
 PYTHON = '"""Doc."""\nfrom __future__ import annotations\n\nimport os\n\n\ndef f(path: str) -> None:\n    \n'
 SCRIPT = "import { a } from './shop'\n\nexport function f(n: number) {\n  \n}\n"
@@ -27,7 +27,7 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def indexed(editor: Any, workspace: Path) -> None:
+async def indexed(editor: Editor, workspace: Path) -> None:
     """Until the server knows what the other files define."""
     uri = editor.open(workspace / "probe.py", "\n")
     asked = {"textDocument": {"uri": uri}, "position": {"line": 0, "character": 0}, "snippet": "put_on_hold"}
@@ -39,21 +39,26 @@ async def indexed(editor: Any, workspace: Path) -> None:
     pytest.fail("the workspace was never indexed")
 
 
-async def take(editor: Any, uri: str, line: int, character: int, first: bool = False) -> types.InlineCompletionItem:
+async def take(editor: Editor, uri: str, line: int, character: int, first: bool = False) -> types.InlineCompletionItem:
     """Accept the suggestion as an editor does; ``first``: the command is sent before the change."""
     (item,) = await editor.inline(uri, line, character)
-    done = types.ExecuteCommandParams(command=item.command.command, arguments=item.command.arguments)
+    assert isinstance(item.insert_text, str)
     if first:
-        asked = asyncio.ensure_future(editor.client.workspace_execute_command_async(done))
+        told = asyncio.ensure_future(editor.taken(item))
         await asyncio.sleep(0.05)
     editor.type(uri, line, character, item.insert_text)
-    await (asked if first else editor.client.workspace_execute_command_async(done))
+    await (told if first else editor.taken(item))
     return item
 
 
+def documents(edit: types.WorkspaceEdit) -> list[types.TextDocumentEdit]:
+    return [one for one in edit.document_changes or () if isinstance(one, types.TextDocumentEdit)]
+
+
 def after(text: str, edit: types.WorkspaceEdit, uri: str) -> str:
-    changes = edit.changes[uri] if edit.changes else edit.document_changes[0].edits
+    changes = edit.changes[uri] if edit.changes else documents(edit)[0].edits
     for change in reversed(changes):  # in the file's order, none in another
+        assert isinstance(change, types.TextEdit)
         part = types.TextDocumentContentChangePartial(range=change.range, text=change.new_text)
         text = apply_change(text, part, types.PositionEncodingKind.Utf16)
     return text
@@ -74,7 +79,14 @@ def after(text: str, edit: types.WorkspaceEdit, uri: str) -> str:
     ],
 )
 def test_one_edit_adds_what_is_missing(
-    start_editor: Any, engine: Any, workspace: Path, name: str, text: str, where: Any, says: str, wanted: str
+    start_editor: StartEditor,
+    engine: ScriptedServer,
+    workspace: Path,
+    name: str,
+    text: str,
+    where: tuple[int, int],
+    says: str,
+    wanted: str,
 ) -> None:
     engine.answer = lambda prompt: says
 
@@ -88,13 +100,13 @@ def test_one_edit_adds_what_is_missing(
             await editor.when(lambda: editor.edits)
             (edit,) = editor.edits
             assert after(text, edit, uri) == wanted
-            assert edit.document_changes[0].text_document.version == editor.version
+            assert documents(edit)[0].text_document.version == editor.version
 
     asyncio.run(go())
 
 
 def test_the_command_may_come_before_the_change_and_the_edit_be_refused(
-    start_editor: Any, engine: Any, workspace: Path
+    start_editor: StartEditor, engine: ScriptedServer, workspace: Path
 ) -> None:
     engine.answer = lambda prompt: "on.dumps(path)"
 
@@ -122,7 +134,12 @@ def test_the_command_may_come_before_the_change_and_the_edit_be_refused(
     ],
 )
 def test_no_edit_where_none_is_wanted_or_possible(
-    start_editor: Any, engine: Any, workspace: Path, capabilities: Any, options: Any, says: str
+    start_editor: StartEditor,
+    engine: ScriptedServer,
+    workspace: Path,
+    capabilities: types.WorkspaceClientCapabilities | None,
+    options: dict[str, bool],
+    says: str,
 ) -> None:
     engine.answer = lambda prompt: says
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
 from holefill.context.items import CharOffset, Cursor
 from holefill.lsp_server.completer import Completer, EngineLoadingError
-from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Fit, Reason, Trigger
+from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Fit, Reason, Trigger
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Shape, Timing
@@ -67,12 +67,14 @@ def cursor(marked: str, language: str = "python", path: str = "/w/a.py") -> Curs
     return Cursor(path, prefix + suffix, CharOffset(len(prefix)), language, root="/w")
 
 
-def ask(completer: Completer, marked: str, trigger: Trigger = Trigger.AUTOMATIC, selected: str | None = None):  # type: ignore[no-untyped-def]
+def ask(
+    completer: Completer, marked: str, trigger: Trigger = Trigger.AUTOMATIC, selected: str | None = None
+) -> Completion:
     return completer.complete(CompletionRequest(cursor(marked), trigger, selected), CancelToken())
 
 
-def make(engine: ScriptedEngine, **options: object) -> Completer:
-    return Completer(engine, CharTokenizer(), replace(CompleterOptions(), **options))
+def make(engine: ScriptedEngine, options: CompleterOptions | None = None) -> Completer:
+    return Completer(engine, CharTokenizer(), options)
 
 
 def test_prompt_and_stop_rule() -> None:
@@ -143,7 +145,7 @@ def test_cancelled_before_it_starts() -> None:
 
 
 def test_an_unsure_answer_waits_to_be_asked_for() -> None:
-    completer = make(ScriptedEngine("value", logprob=-2.0), show_threshold=-0.4)
+    completer = make(ScriptedEngine("value", logprob=-2.0), CompleterOptions(show_threshold=-0.4))
     silent = ask(completer, "x = |\n")
     assert (silent.text, silent.reason) == ("", Reason.LOW_CONFIDENCE)
     assert ask(completer, "x = |\n", Trigger.INVOKED).text == "value"
@@ -192,7 +194,7 @@ def test_large_file_is_answered_quickly() -> None:
 
 
 def test_deadline_without_text_is_said() -> None:
-    done = ask(make(ScriptedEngine("", finish=FinishReason.DEADLINE), deadline_ms=5), "x = |")
+    done = ask(make(ScriptedEngine("", finish=FinishReason.DEADLINE), CompleterOptions(deadline_ms=5)), "x = |")
     assert done.reason is Reason.DEADLINE
 
 
@@ -215,7 +217,7 @@ def test_user_text_cannot_forge_a_special_token() -> None:
 def test_a_half_typed_word_is_left_out_where_the_engine_heals(marked: str, heals: bool, typed: str, shown: str) -> None:
     engine = ScriptedEngine("ue")
     engine.heals = heals
-    assert ask(make(engine, heal=True), marked).text == "ue"
+    assert ask(make(engine, CompleterOptions(heal=True)), marked).text == "ue"
     request = engine.asked[0]
     assert request.typed == typed
     assert request.prompt_text.startswith(shown)
@@ -234,7 +236,7 @@ class WholeWord(ScriptedEngine):
 
 def test_what_follows_a_whole_word_is_asked_with_the_word_in_the_prompt() -> None:
     engine = WholeWord(" and other", heals=True)
-    assert ask(make(engine, heal=True, deadline_ms=5_000), "return value|\n").text == " and other"
+    assert ask(make(engine, CompleterOptions(heal=True, deadline_ms=5_000)), "return value|\n").text == " and other"
     first, second = engine.asked
     assert (first.typed, second.typed) == (" value", "")
     assert second.prompt_text.startswith("<|fim_prefix|>return value<|fim_suffix|>")
@@ -245,7 +247,7 @@ def test_what_follows_a_whole_word_is_asked_with_the_word_in_the_prompt() -> Non
 
 def test_silence_where_no_word_was_typed_is_an_answer() -> None:
     engine = ScriptedEngine("", FinishReason.STOP_TOKEN, heals=True)
-    assert ask(make(engine, heal=True), "f(|)\n").reason is Reason.EMPTY
+    assert ask(make(engine, CompleterOptions(heal=True)), "f(|)\n").reason is Reason.EMPTY
     assert len(engine.asked) == 1
 
 
@@ -254,13 +256,15 @@ def test_an_alternative_that_was_cut_off_ends_where_the_file_closes() -> None:
     cut, whole = Candidate("f(a, b", -1.0, (1,) * 8), Candidate("g(a, b", -1.0, (1,) * 7)
     engine.candidates = (Candidate("value", -1.0, (1,)), cut, whole)
     request = CompletionRequest(cursor("x = |\n"), Trigger.INVOKED, alternatives=2)
-    assert make(engine, max_new_tokens=8).complete(request, CancelToken()).alternatives == ("f", "g(a, b")
+    completer = make(engine, CompleterOptions(max_new_tokens=8))
+    assert completer.complete(request, CancelToken()).alternatives == ("f", "g(a, b")
 
 
 @pytest.mark.parametrize(("fit", "shown"), [(Fit.OFF, "if a:"), (Fit.MASKS, "")])
 def test_a_stop_rule_does_not_break_what_the_masks_promise(fit: Fit, shown: str) -> None:
-    assert ask(make(ScriptedEngine("if a:"), fit=fit), "def f(a):\n    |\n    return 1\n").text == shown
-    assert ask(make(ScriptedEngine("a()"), fit=fit), "def f(a):\n    |\n    return 1\n").text == "a()"
+    options = CompleterOptions(fit=fit)
+    assert ask(make(ScriptedEngine("if a:"), options), "def f(a):\n    |\n    return 1\n").text == shown
+    assert ask(make(ScriptedEngine("a()"), options), "def f(a):\n    |\n    return 1\n").text == "a()"
 
 
 def test_alternatives_come_when_asked_for_and_serve_the_next_keys() -> None:

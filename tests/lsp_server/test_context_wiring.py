@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 
 from holefill.context.errors import PolicyError
 from holefill.context.index.workspace import WorkspaceIndex
-from holefill.context.items import Cursor, Item, Pack
+from holefill.context.items import CharOffset, Cursor, Item, Pack
 from holefill.context.policy import ASKED_FOR, Policy, write_policy
 from holefill.context.provider import Deadline
 from holefill.context.providers import PROVIDERS
@@ -16,23 +18,17 @@ from holefill.lsp_server import connect
 from holefill.lsp_server.completion import Completion, Reason, Receipt
 from holefill.lsp_server.config import Settings
 from holefill.lsp_server.receipts import markdown
-
-
-class Words:
-    """A tokenizer that counts words."""
-
-    def encode(self, text):
-        return text.split()
+from tests.context.conftest import ToyTokenizer
 
 
 @pytest.fixture
-def policy_file(tmp_path, monkeypatch):
+def policy_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "config" / "policy.toml"
     monkeypatch.setattr(connect, "user_policy_file", lambda: path)
     return path
 
 
-def test_the_users_row_then_ours_and_the_setting_above_both(policy_file):
+def test_the_users_row_then_ours_and_the_setting_above_both(policy_file: Path) -> None:
     assert connect.context_policy(Settings()).budget_tokens == 0
     asked = connect.context_policy(Settings(context_tokens=256))
     assert (asked.budget_tokens, asked.providers) == (256, ASKED_FOR)
@@ -47,17 +43,17 @@ def test_the_users_row_then_ours_and_the_setting_above_both(policy_file):
 
 
 @pytest.fixture
-def index(tmp_path):
+def index(tmp_path: Path) -> WorkspaceIndex:
     (tmp_path / "tools.py").write_text("class Box:\n    def add(self, tool: str) -> None: ...\n")
     index = WorkspaceIndex(tmp_path)
     index.refresh()
     return index
 
 
-def gathered(index, policy, off, budget):
-    context = connect.RepositoryContext(lambda root: index, Words(), policy, off, patient=True)
+def gathered(index: WorkspaceIndex, policy: Policy, off: Collection[str], budget: int) -> Pack:
+    context = connect.RepositoryContext(lambda root: index, ToyTokenizer(), policy, off, patient=True)
     prefix = "from tools import Box\n\n\ndef f(box: Box):\n    box."
-    cursor = Cursor(str(index.root / "new.py"), prefix, len(prefix), "python", str(index.root))
+    cursor = Cursor(str(index.root / "new.py"), prefix, CharOffset(len(prefix)), "python", str(index.root))
     try:
         pack = context(cursor, budget, Deadline.after_ms(10_000))
         until = time.monotonic() + 10
@@ -69,24 +65,24 @@ def gathered(index, policy, off, budget):
         context.close()
 
 
-def test_the_prompt_shows_the_policys_providers_and_everything_is_known(index):
+def test_the_prompt_shows_the_policys_providers_and_everything_is_known(index: WorkspaceIndex) -> None:
     pack = gathered(index, Policy("*", ("imports",), 200), (), 200)
     assert {item.source for item in pack.items} == {"imports"}
     assert {"imports", "typed_hole"} <= {item.source for item in pack.facts}
 
 
-def test_without_a_budget_the_facts_come_all_the_same(index):
+def test_without_a_budget_the_facts_come_all_the_same(index: WorkspaceIndex) -> None:
     pack = gathered(index, Policy("*"), PROVIDERS.keys() - {"imports"}, 0)
     assert pack.items == ()
     assert {item.source for item in pack.facts} == {"imports"}
 
 
-def test_a_provider_turned_off_says_nothing(index):
+def test_a_provider_turned_off_says_nothing(index: WorkspaceIndex) -> None:
     pack = gathered(index, Policy("*", ("imports", "typed_hole"), 200), ("imports",), 200)
     assert {item.source for item in pack.items} == {"typed_hole"}
 
 
-def test_the_receipt_names_what_was_known_and_none_of_its_code():
+def test_the_receipt_names_what_was_known_and_none_of_its_code() -> None:
     facts = (Item("def secret_name(): ...", "imports"), Item("def other(): ...", "imports"), Item("x", "typed_hole"))
     told = markdown(Completion("x", Reason.MODEL, Receipt(pack=Pack(facts=facts))))
     assert "- known besides, for drafts: 2 from imports, 1 from typed_hole" in told

@@ -46,9 +46,7 @@ def test_training_text_is_not_shown_and_the_reason_says_so() -> None:
 
 
 def test_alternatives_are_checked_too() -> None:
-    candidates = tuple(
-        Candidate(text, tuple(range(9)), (-0.1,) * 9) for text in ("compute(planet)", THEIRS, "step(planet)")
-    )
+    candidates = tuple(Candidate(text, -0.9, tuple(range(9))) for text in ("compute(planet)", THEIRS, "step(planet)"))
     engine = ScriptedEngine("compute(planet)", candidates=candidates)
     _, done = answer(engine, cursor("def path(planet):\n    return "), CopyGuard(KNOWN), alternatives=2)
     assert done.text == "compute(planet)"

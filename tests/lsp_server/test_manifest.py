@@ -17,13 +17,13 @@ OFFERED = {
 }
 
 
-def test_every_setting_is_offered_and_understood():
+def test_every_setting_is_offered_and_understood() -> None:
     known = {entry.name for entry in dataclasses.fields(Settings)}
     assert known <= OFFERED.keys()
     assert OFFERED.keys() <= known | EXTENSION_ONLY
 
 
-def test_defaults_and_bounds_are_the_servers():
+def test_defaults_and_bounds_are_the_servers() -> None:
     defaults = {name: list(value) if isinstance(value, tuple) else value
                 for name, value in dataclasses.asdict(Settings()).items()}  # fmt: skip
     defaults["enable"] = {"*": True}  # says what an empty one means
@@ -33,5 +33,5 @@ def test_defaults_and_bounds_are_the_servers():
     assert tuple(OFFERED["log_level"]["enum"]) == LOG_LEVELS
 
 
-def test_the_providers_that_can_be_turned_off_are_those_there_are():
+def test_the_providers_that_can_be_turned_off_are_those_there_are() -> None:
     assert OFFERED["providers_off"]["items"]["enum"] == list(PROVIDERS)

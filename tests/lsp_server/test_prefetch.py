@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +22,7 @@ from holefill.model.errors import EngineError
 from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
 from holefill.model.serving.client import HttpBackend
 from holefill.model.tokenizer import Tokenizer
+from tests.lsp_server.conftest import ScriptedServer
 
 LONG_S = 20.0
 
@@ -74,7 +75,7 @@ class Asked:
 
 
 @pytest.fixture
-def tokenizer(byte_model: Any) -> Tokenizer:
+def tokenizer(byte_model: Path) -> Tokenizer:
     return Tokenizer.load(byte_model)
 
 
@@ -99,7 +100,7 @@ def test_the_place_itself_when_nothing_was_shown(tokenizer: Tokenizer) -> None:
     assert engine.ahead == engine.asked
 
 
-def test_secrets_and_other_engines_are_left_alone(tokenizer: Tokenizer, engine: Any) -> None:
+def test_secrets_and_other_engines_are_left_alone(tokenizer: Tokenizer, engine: ScriptedServer) -> None:
     here, elsewhere = Engine(), Engine(warms=False)
     Completer(here, tokenizer).prefetch(request_at("KEY=|\n", "/w/.env"), None, CancelToken())
     Completer(elsewhere, tokenizer).prefetch(*SHOWN, CancelToken())
@@ -205,16 +206,17 @@ class Wishes:
         self.seen.append("stop")
 
 
-def test_the_server_wishes_after_what_it_shows_and_forgets_at_a_key() -> None:
-    server: Any = serving.create(Settings(), use_cache=False)
-    wishes = server.prefetcher = Wishes()
+def test_the_server_wishes_after_what_it_shows_and_forgets_at_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serving.create(Settings(), use_cache=False)
+    wishes = Wishes()
+    monkeypatch.setattr(server, "prefetcher", wishes)
 
     class Link:
         recall = staticmethod(lambda request: None)
         complete = staticmethod(lambda request, cancel: Completion("value", Reason.MODEL))
         close = staticmethod(lambda: None)
 
-    server.engine = Link()
+    monkeypatch.setattr(server, "engine", Link())
     asyncio.run(server.suggest("file:///w/a.py", SHOWN[0]))
     server._tell(Status(State.STARTING))
     server._tell(Status(State.READY))

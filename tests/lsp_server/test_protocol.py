@@ -6,15 +6,18 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lsprotocol import types
 
+from tests.lsp_server.conftest import ScriptedServer, StartEditor
+
 UTF8, UTF16, UTF32 = types.PositionEncodingKind.Utf8, types.PositionEncodingKind.Utf16, types.PositionEncodingKind.Utf32
 
 
-def test_capabilities_and_an_answer_with_an_explicit_range(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_capabilities_and_an_answer_with_an_explicit_range(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
     engine.answer = lambda prompt: "nt(value)\n"
 
     async def go() -> None:
@@ -22,6 +25,7 @@ def test_capabilities_and_an_answer_with_an_explicit_range(start_editor: Any, en
             capabilities = editor.result.capabilities
             assert capabilities.inline_completion_provider is not None
             assert capabilities.completion_provider is None
+            assert isinstance(capabilities.text_document_sync, types.TextDocumentSyncOptions)
             assert capabilities.text_document_sync.change is types.TextDocumentSyncKind.Incremental
             uri = editor.open(tmp_path / "a.py", "value = 1\npri\n")
             await editor.ready()
@@ -31,9 +35,7 @@ def test_capabilities_and_an_answer_with_an_explicit_range(start_editor: Any, en
                 assert item.range == types.Range(types.Position(1, 3), types.Position(1, 3))
             assert len(engine.prompts) == 1  # the second and third came from the cache
             assert engine.prompts[0] == "<|fim_prefix|>value = 1\npri<|fim_suffix|>\n<|fim_middle|>"
-            command = item.command
-            done = types.ExecuteCommandParams(command=command.command, arguments=command.arguments)
-            await editor.client.workspace_execute_command_async(done)
+            await editor.taken(item)
             told = await editor.explain()
             assert "cache" in told
             assert "value" not in told
@@ -43,7 +45,11 @@ def test_capabilities_and_an_answer_with_an_explicit_range(start_editor: Any, en
 
 @pytest.mark.parametrize(("encoding", "character"), [(UTF8, 10), (UTF16, 8), (UTF32, 7)])
 def test_position_encodings(
-    start_editor: Any, engine: Any, tmp_path: Path, encoding: types.PositionEncodingKind, character: int
+    start_editor: StartEditor,
+    engine: ScriptedServer,
+    tmp_path: Path,
+    encoding: types.PositionEncodingKind,
+    character: int,
 ) -> None:
     async def go() -> None:
         async with start_editor(encodings=[encoding]) as editor:
@@ -54,12 +60,15 @@ def test_position_encodings(
             width = {UTF8: 2, UTF16: 1, UTF32: 1}[encoding]
             (item,) = await editor.inline(uri, 0, character - 1 + width)
             assert engine.prompts[0].startswith("<|fim_prefix|>s = '😀é<|fim_suffix|>'\r\n")
+            assert item.range is not None
             assert item.range.start == types.Position(0, character - 1 + width)
 
     asyncio.run(go())
 
 
-def test_typing_through_a_suggestion_needs_no_engine(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_typing_through_a_suggestion_needs_no_engine(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
     engine.answer = lambda prompt: "print(value)"
 
     async def go() -> None:
@@ -76,7 +85,9 @@ def test_typing_through_a_suggestion_needs_no_engine(start_editor: Any, engine: 
     asyncio.run(go())
 
 
-def test_cancelling_stops_the_engine_within_a_step(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_cancelling_stops_the_engine_within_a_step(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
     engine.answer = lambda prompt: "abcdefgh " * 100
     engine.delay_s = 0.05
 
@@ -99,7 +110,7 @@ def test_cancelling_stops_the_engine_within_a_step(start_editor: Any, engine: An
     asyncio.run(go())
 
 
-def test_a_newer_request_stops_the_older(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_a_newer_request_stops_the_older(start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path) -> None:
     engine.answer = lambda prompt: "slow " * 200 if prompt.startswith("<|fim_prefix|>x = <") else "quick"
     engine.delay_s = 0.01
 
@@ -119,7 +130,7 @@ def test_a_newer_request_stops_the_older(start_editor: Any, engine: Any, tmp_pat
 
 
 def test_an_automatic_answer_comes_in_time_or_serves_the_next_key(
-    start_editor: Any, engine: Any, tmp_path: Path
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
 ) -> None:
     def endless(prompt: str) -> Iterator[str]:
         """No end of its own: what is shown was cut off, however fast or slow the machine is."""
@@ -137,13 +148,14 @@ def test_an_automatic_answer_comes_in_time_or_serves_the_next_key(
                 if items := await editor.inline(uri, 0, 0, 2):
                     break  # a slow machine has nothing to show at its first keys
             (item,) = items
+            assert isinstance(item.insert_text, str)
             assert "first = 1".startswith(item.insert_text.rstrip() or "nothing")
             await editor.when(lambda: engine.disconnected >= 1)
 
     asyncio.run(go())
 
 
-def test_selected_entry_is_continued(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_selected_entry_is_continued(start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path) -> None:
     engine.answer = lambda prompt: "(item)"
 
     async def go() -> None:
@@ -157,7 +169,9 @@ def test_selected_entry_is_continued(start_editor: Any, engine: Any, tmp_path: P
     asyncio.run(go())
 
 
-def test_menu_for_clients_without_inline_completion(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_menu_for_clients_without_inline_completion(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
     engine.answer = lambda prompt: "nt(value)"
 
     async def go() -> None:
@@ -168,13 +182,15 @@ def test_menu_for_clients_without_inline_completion(start_editor: Any, engine: A
             document = types.TextDocumentIdentifier(uri)
             params = types.CompletionParams(text_document=document, position=types.Position(0, 3))
             listed = await editor.client.text_document_completion_async(params)
+            assert isinstance(listed, types.CompletionList)
             (item,) = listed.items
+            assert item.text_edit is not None
             assert item.text_edit.new_text == "print(value)"
 
     asyncio.run(go())
 
 
-def test_bad_settings_are_named(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_bad_settings_are_named(start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path) -> None:
     async def go() -> None:
         async with start_editor(options={"max_tokens": "many", "enable": {"python": False}}) as editor:
             uri = editor.open(tmp_path / "a.py", "x = \n")
@@ -193,7 +209,7 @@ def test_bad_settings_are_named(start_editor: Any, engine: Any, tmp_path: Path) 
 
 
 def test_an_engine_failure_is_told_and_the_next_request_tries_again(
-    start_editor: Any, engine: Any, tmp_path: Path
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
 ) -> None:
     async def go() -> None:
         async with start_editor() as editor:
@@ -212,7 +228,9 @@ def test_an_engine_failure_is_told_and_the_next_request_tries_again(
     asyncio.run(go())
 
 
-def test_bad_input_is_an_empty_answer_with_a_reason(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_bad_input_is_an_empty_answer_with_a_reason(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
     async def go() -> None:
         async with start_editor() as editor:
             uri = editor.open(tmp_path / "a.py", "x = \n")
@@ -234,7 +252,7 @@ def test_bad_input_is_an_empty_answer_with_a_reason(start_editor: Any, engine: A
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "/no/such/file.gguf"])
-def test_a_wrong_model_is_told_and_the_server_lives(start_editor: Any, tmp_path: Path, model: str) -> None:
+def test_a_wrong_model_is_told_and_the_server_lives(start_editor: StartEditor, tmp_path: Path, model: str) -> None:
     async def go() -> None:
         async with start_editor(options={"model": model}) as editor:
             uri = editor.open(tmp_path / "a.py", "x = \n")
@@ -247,7 +265,7 @@ def test_a_wrong_model_is_told_and_the_server_lives(start_editor: Any, tmp_path:
     asyncio.run(go())
 
 
-def test_an_unreadable_folder_is_no_obstacle(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_no_obstacle(start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0)
@@ -265,12 +283,17 @@ def test_an_unreadable_folder_is_no_obstacle(start_editor: Any, engine: Any, tmp
         locked.chmod(0o700)
 
 
-def test_malformed_messages_do_not_end_the_server(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_malformed_messages_do_not_end_the_server(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
     async def go() -> None:
         async with start_editor() as editor:
             uri = editor.open(tmp_path / "a.py", "x = \n")
             await editor.ready()
-            pipe = editor.client._server.stdin
+            process = editor.client._server
+            assert process is not None
+            pipe = process.stdin
+            assert pipe is not None
             for body in (
                 b"{not json",
                 b"[]",

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.lsp_server.indexes import Indexes
 from holefill.lsp_server.repository_link import RepositoryLink, send_index
+from holefill.model.cancel import CancelToken
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
+from holefill.model.request import Chunk, GenerateRequest
 
 KEY = "AKIA" + "IOSFODNN7EXAMPLE"
 
 
-class Engine:
-    """Holds what it is sent, as the engine does."""
+class Silent:
+    """An engine that this file asks for no text."""
 
     model_name = "fake"
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        raise AssertionError("asked for text")
+
+    def close(self) -> None:
+        pass
+
+
+class Engine(Silent):
+    """Holds what it is sent, as the engine does."""
 
     def __init__(self, local: bool = True) -> None:
         self.takes_repositories = local
@@ -45,10 +56,10 @@ class Engine:
         return {path: self.texts[digest] for path, digest in self.digests.items()}
 
 
-class Several:
+class Several(Silent):
     """One such engine a repository."""
 
-    model_name, takes_repositories = "fake", True
+    takes_repositories = True
 
     def __init__(self, engines: dict[str, Engine]) -> None:
         self._engines = engines
@@ -95,7 +106,7 @@ def test_a_lost_repository_is_sent_whole(tmp_path: Path) -> None:
 
 def test_an_indexed_folder_arrives_by_itself_and_again_at_another_engine(tmp_path: Path) -> None:
     workspace(tmp_path)
-    engines: list[Any] = [Engine()]
+    engines = [Engine()]
     link = RepositoryLink(lambda: engines[-1], pause_s=0.01)
     indexes = Indexes(None, changed=link.changed)
     try:
@@ -115,7 +126,7 @@ def test_a_removed_folder_is_forgotten(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "a.py").write_text("x = 1\n")
     engines: dict[str, Engine] = {}
-    backend: Any = Several(engines)
+    backend = Several(engines)
     link = RepositoryLink(lambda: backend, pause_s=0.01)
     removed: queue.Queue[WorkspaceIndex] = queue.Queue()
     indexes = Indexes(None, changed=link.changed, removed=lambda index: removed.put(index))
@@ -140,7 +151,7 @@ def test_a_removed_folder_is_forgotten(tmp_path: Path) -> None:
 
 def test_nothing_goes_to_another_machine(tmp_path: Path) -> None:
     index = workspace(tmp_path)
-    engine: Any = Engine(local=False)
+    engine = Engine(local=False)
     link = RepositoryLink(lambda: engine, pause_s=60)
     link.changed(index)
     link._send()

@@ -17,6 +17,7 @@ from holefill.context.items import CharOffset, Cursor
 from holefill.context.types.oracle import Cap
 from holefill.lsp_server.chat_lsp import ChatLsp, errors
 from holefill.lsp_server.convert import offset_at, position_at
+from tests.lsp_server.conftest import Editor, ScriptedServer, StartEditor
 
 BANK = """from __future__ import annotations
 
@@ -41,12 +42,12 @@ MAIN = "from bank import Amount, Currency, create_amount\n\n\ndef pay(amount: Am
 HERE = {"line": 6, "character": 4}
 
 
-async def ask(editor: Any, method: str, uri: str, **more: object) -> Any:
+async def ask(editor: Editor, method: str, uri: str, **more: object) -> Any:
     params = {"textDocument": {"uri": uri}, "position": HERE, **more}
     return await editor.client.protocol.send_request_async(f"textDocument/{method}", params)
 
 
-async def known(editor: Any, uri: str) -> Any:
+async def known(editor: Editor, uri: str) -> Any:
     """The first questions may come before the index and the checker are there."""
     until = time.monotonic() + 20
     while True:
@@ -56,7 +57,9 @@ async def known(editor: Any, uri: str) -> Any:
         await asyncio.sleep(0.05)
 
 
-def test_every_method_has_its_published_shape(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_every_method_has_its_published_shape(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
     (tmp_path / "bank.py").write_text(BANK)
     engine.answer = lambda prompt: "create_amount(1, None))\n"
 
@@ -88,7 +91,7 @@ def test_every_method_has_its_published_shape(start_editor: Any, engine: Any, tm
     asyncio.run(go())
 
 
-def test_errors_are_reported_and_resolved(start_editor: Any, engine: Any, tmp_path: Path) -> None:
+def test_errors_are_reported_and_resolved(start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path) -> None:
     (tmp_path / "bank.py").write_text(BANK)
 
     async def go() -> None:
@@ -107,7 +110,7 @@ def test_errors_are_reported_and_resolved(start_editor: Any, engine: Any, tmp_pa
     asyncio.run(go())
 
 
-def test_a_file_outside_of_all_folders_and_nonsense(start_editor: Any, tmp_path: Path) -> None:
+def test_a_file_outside_of_all_folders_and_nonsense(start_editor: StartEditor, tmp_path: Path) -> None:
     outside = tmp_path.parent / "outside.py"
 
     async def go() -> None:
@@ -129,7 +132,7 @@ class Fixed(ChatLsp):
         self.problems = problems
         self.asked: list[str] = []
 
-    def report(self, cursor: Cursor, snippet: str) -> Any:
+    def report(self, cursor: Cursor, snippet: str) -> Checked:
         self.asked.append(snippet)
         return Checked(self.problems.get(snippet, ()), True)
 

@@ -1,0 +1,105 @@
+"""What the engine said → what is shown: every answer fitted to its place, and where ``Fit`` says so, judged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+
+from holefill.context.items import Cursor
+from holefill.context.provider import Deadline
+from holefill.lsp_server.completion import CompleterOptions, Fit, Reason
+from holefill.lsp_server.copies import CopyGuard
+from holefill.lsp_server.generation import Draft, generate
+from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
+from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
+from holefill.lsp_server.request_builder import RequestBuilder
+from holefill.model.cancel import CancelToken
+from holefill.model.errors import EngineError
+from holefill.model.request import Backend, FinishReason, GenerateRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """``first`` is shown where ``reason`` is ``MODEL``; empty ones and the same text twice may be among ``options``."""
+
+    first: Option
+    reason: Reason
+    options: tuple[Option, ...] = ()
+    """The model's other answers."""
+    judged: Judged | None = None
+
+    def others(self) -> tuple[str, ...]:
+        """Other texts for the place, none twice."""
+        texts = (option.text for option in self.options if option.text and option.text != self.first.text)
+        return tuple(dict.fromkeys(texts)) if self.reason is Reason.MODEL else ()
+
+
+class Fitter:
+    def __init__(
+        self,
+        backend: Backend,
+        builder: RequestBuilder,
+        options: CompleterOptions,
+        judge: Judge | None = None,
+        copies: CopyGuard | None = None,
+    ) -> None:
+        self._backend, self._builder, self._options = backend, builder, options
+        self._judge, self._copies = judge, copies
+
+    def place(self, cursor: Cursor) -> Place:
+        closes = self._options.fit_of(cursor.language) is not Fit.OFF
+        copies = self._copies
+        copied = None if copies is None else lambda text: copies.refuses(text, cursor)
+        return Place(cursor.prefix, cursor.suffix, cursor.language, closes=closes, copied=copied)
+
+    def fit(self, cursor: Cursor, draft: Draft, max_tokens: int, cancelled: bool) -> Fitted:
+        place = self.place(cursor)
+        text, reason = postprocess(draft.text, replace(place, truncated=draft.truncated))
+        if cancelled or draft.finish is FinishReason.CANCELLED:
+            text, reason = "", Reason.CANCELLED
+        elif not text and draft.finish is FinishReason.DEADLINE:
+            reason = Reason.DEADLINE
+        shown = postprocess_all(draft.candidates[1:], place, max_tokens)
+        others = zip(shown, draft.candidates[1:], strict=True)
+        options = tuple(Option(said, one.mean_logprob, one.text) for said, one in others)
+        return Fitted(Option(text, draft.mean_logprob() or 0.0, draft.text), reason, options)
+
+    def prepare(self, cursor: Cursor) -> None:
+        """What a judge needs is found while the model writes."""
+        if (judge := self._judge_of(cursor)) is not None:
+            ahead = Deadline.after_ms(self._options.judge_ms)
+            threading.Thread(target=judge.prepare, args=(cursor, ahead), daemon=True).start()
+
+    def judge(
+        self, cursor: Cursor, fitted: Fitted, asked: GenerateRequest, cancel: CancelToken, due: float | None
+    ) -> Fitted | None:
+        """The answer, another candidate, or the answer mended; within the request's time, ``due`` (``perf_counter``).
+
+        None where nobody judges.
+        """
+        judge = self._judge_of(cursor)
+        if judge is None or fitted.reason is not Reason.MODEL:
+            return None
+        left = self._options.judge_ms if due is None else (due - time.perf_counter()) * 1000
+        deadline = Deadline.after_ms(max(0.0, min(left, self._options.judge_ms)))
+        options = (fitted.first, *(option for option in fitted.options if option.text))
+        judged = judge.pick(
+            cursor, options, lambda wanted: self._rewritten(cursor, asked, wanted, cancel, deadline), deadline
+        )
+        return replace(fitted, first=judged.option, options=options, judged=judged)
+
+    def _judge_of(self, cursor: Cursor) -> Judge | None:
+        return self._judge if self._options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON) else None
+
+    def _rewritten(
+        self, cursor: Cursor, asked: GenerateRequest, wanted: Rewrite, cancel: CancelToken, deadline: Deadline
+    ) -> Option | None:
+        try:
+            request = self._builder.rewriting(asked, cursor, wanted, deadline.remaining_ms())
+            again = generate(self._backend, request, cancel)
+        except EngineError:
+            return None
+        raw = wanted.kept + again.text
+        said, reason = postprocess(raw, replace(self.place(cursor), truncated=again.truncated))
+        return Option(said, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None

@@ -1,0 +1,112 @@
+"""Cursor and context → the prompt and the engine's request: what is asked, and under which rules it is answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePath
+
+from holefill.context.items import Cursor, Pack
+from holefill.context.prompt import Prompt, PromptLimits, build_prompt, choose_format
+from holefill.context.provider import Tokenizer
+from holefill.context.syntax.languages import line_comment
+from holefill.lsp_server.completion import CompleterOptions, Fit
+from holefill.lsp_server.judge import Rewrite
+from holefill.lsp_server.stopping import stop_spec
+from holefill.model.constrain.constraint import Constraint
+from holefill.model.request import Backend, GenerateRequest, HealingBackend
+
+MIN_REWRITE_TOKENS = 16
+_MAX_DRAFT_CHARS = 6_000
+"""The engine tokenises what it drafts from with every request."""
+_MAX_TYPED = 64
+_HALF_TYPED = re.compile(r" ?\w+\Z")
+
+
+class RequestBuilder:
+    def __init__(self, backend: Backend, tokenizer: Tokenizer, options: CompleterOptions) -> None:
+        """Raises ``context.errors.NoFimFormatError`` for a model that cannot fill in the middle."""
+        self._backend, self._tokenizer, self._options = backend, tokenizer, options
+        self._format = choose_format(tokenizer)
+
+    def request(self, cursor: Cursor, pack: Pack, unfinished: str = "", alternatives: int = 0) -> GenerateRequest:
+        """``unfinished``: what an answer that was cancelled had written here; ``alternatives``: wanted beside it."""
+        typed = self._typed(cursor)
+        prompt = self._prompt(cursor, pack, typed)
+        constrained = self._options.fit_of(cursor.language) is not Fit.OFF
+        return GenerateRequest(
+            prompt_ids=prompt.ids,
+            max_tokens=self._options.max_new_tokens,
+            stop=stop_spec(cursor.prefix, cursor.suffix, cursor.language, self._options),
+            sampling=self._options.sampling,
+            deadline_ms=self._options.deadline_ms,
+            prompt_text=prompt.text,
+            draft_texts=(*((unfinished,) if unfinished else ()), *_quotable(pack)),
+            repository=cursor.root or "",
+            constraint=Constraint(cursor.language, cursor.prefix, cursor.suffix) if constrained else None,
+            alternatives=alternatives,
+            typed=typed,
+        )
+
+    def prompt_ids(self, cursor: Cursor, pack: Pack) -> tuple[int, ...]:
+        """Those of ``request``."""
+        return self._prompt(cursor, pack, self._typed(cursor)).ids
+
+    def with_word(self, asked: GenerateRequest, cursor: Cursor, pack: Pack, spent_ms: float) -> GenerateRequest:
+        """The same question with the typed word in the prompt, ``spent_ms`` after it was asked without."""
+        prompt, left = self._prompt(cursor, pack, ""), asked.deadline_ms
+        left = None if left is None else max(left - spent_ms, 0.0)
+        return replace(asked, prompt_ids=prompt.ids, prompt_text=prompt.text, typed="", deadline_ms=left)
+
+    def rewriting(self, asked: GenerateRequest, cursor: Cursor, wanted: Rewrite, left_ms: float) -> GenerateRequest:
+        """What follows ``wanted.kept``, beginning with one of its names."""
+        prefix, kept = cursor.prefix + wanted.kept, self._tokenizer.encode(wanted.kept)
+        return replace(
+            asked,
+            prompt_ids=(*asked.prompt_ids, *kept),
+            prompt_text=asked.prompt_text + wanted.kept,
+            max_tokens=max(MIN_REWRITE_TOKENS, asked.max_tokens - len(kept)),
+            stop=stop_spec(prefix, cursor.suffix, cursor.language, self._options),
+            deadline_ms=left_ms,
+            constraint=Constraint(cursor.language, prefix, cursor.suffix, wanted.names),
+            alternatives=0,
+        )
+
+    def _typed(self, cursor: Cursor) -> str:
+        """The word at the cursor, with the space that is part of its first token."""
+        fitted = self._options.fit_of(cursor.language) is not Fit.OFF
+        heals = isinstance(self._backend, HealingBackend) and self._backend.heals
+        if not self._options.heal or fitted or not heals:
+            return ""
+        word = _HALF_TYPED.search(cursor.prefix[-_MAX_TYPED:])
+        return "" if word is None else word.group()
+
+    def _prompt(self, cursor: Cursor, pack: Pack, typed: str) -> Prompt:
+        limits = PromptLimits(
+            prefix_tokens=self._options.prefix_tokens,
+            suffix_tokens=self._options.suffix_tokens,
+            context_tokens=self._options.context_tokens,
+            form=self._options.context_form,
+            line_comment=line_comment(cursor.language),
+            path=_relative(cursor),
+        )
+        prefix = cursor.prefix[: len(cursor.prefix) - len(typed)]
+        return build_prompt(self._format, self._tokenizer, prefix, cursor.suffix, pack.items, limits)
+
+
+def _quotable(pack: Pack) -> Iterator[str]:
+    """What the repository says here, whether or not the prompt has room for it."""
+    left = _MAX_DRAFT_CHARS
+    for item in pack.facts or pack.items:
+        left -= len(item.text)
+        if left < 0:
+            return
+        yield item.text
+
+
+def _relative(cursor: Cursor) -> str:
+    path = PurePath(cursor.path)
+    if cursor.root and path.is_relative_to(cursor.root):
+        return path.relative_to(cursor.root).as_posix()
+    return path.name

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,8 +23,9 @@ BASE = "base"
 ARMS = (
     *(BASE, "token_type=0.1", "two_pass=0.11", "statement=0.25", "type_adapter=1", "renaming=0.5", "contrastive=0.05"),
     "base x2",
+    "base of 2",
 )
-"""``x2``: twice the steps, the compute of a term with a second forward."""
+"""``x2``: twice the steps, the compute of a term with a second forward. ``of 2``: drawn by loss from twice as many."""
 MIN_SEEDS = 3
 """Fewer decide nothing."""
 MEASURES = ("loss", "right", "end", "exact")
@@ -85,12 +87,20 @@ def run_arms(
             yield row
 
 
+def of_arm(recipe: Recipe, arm: str) -> Recipe:
+    """Raises TrainingError for an arm that is none."""
+    spelling = re.fullmatch(r"(\S+?)(?: of (?P<candidates>[1-9]))?(?: x(?P<times>[1-9]))?", arm)
+    if spelling is None:
+        raise TrainingError(f"--arm {arm!r}: write base or NAME=WEIGHT, behind it also ' of 2' or ' x2'")
+    candidates, times = (int(spelling[group] or 1) for group in ("candidates", "times"))
+    terms = () if spelling[1] == BASE else read_terms(spelling[1].split("+"))
+    return replace(recipe, steps=recipe.steps * times, candidates=candidates, terms=terms)
+
+
 def _run(
     weights: Weights, examples: Sequence[Example], held_out: Sequence[Example], recipe: Recipe, arm: str, settings: str
 ) -> Row:
-    name, _, factor = arm.partition(" x")
-    terms = () if name == BASE else read_terms(name.split("+"))
-    recipe = replace(recipe, steps=recipe.steps * int(factor or 1), terms=terms)
+    recipe = of_arm(recipe, arm)
     trained = train(weights, examples, recipe)
     measured = foretold(weights, trained.factors, held_out)
     values = {measure: [float(getattr(one, measure)) for one in measured] for measure in MEASURES}

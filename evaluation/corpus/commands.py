@@ -103,6 +103,13 @@ def data(
 @click.option("--rank", default=16, show_default=True, type=click.IntRange(min=1), help="Size of the adapter.")
 @click.option("--rate", default=2e-4, show_default=True, help="Peak learning rate.")
 @click.option("--term", multiple=True, metavar="NAME=WEIGHT", help="A loss term beside the middle's; again.")
+@click.option(
+    "--candidates",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Looked at for each example learned from: those with a higher loss are drawn more often.",
+)
 @click.option("--max-tokens", default=640, show_default=True, type=click.IntRange(min=32), help="Longer ones are left.")
 @click.option("--threads", type=click.IntRange(min=1), help="The result depends on it in its last bits.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
@@ -118,6 +125,7 @@ def run(
     rank: int,
     rate: float,
     term: tuple[str, ...],
+    candidates: int,
     max_tokens: int,
     threads: int | None,
     device: str,
@@ -142,6 +150,7 @@ def run(
             shape=LoraShape(rank, 2.0 * rank),
             seed=seed,
             terms=read_terms(term),
+            candidates=candidates,
         )
         plan = Plan(
             base=ModelStore.default().resolve(model),

@@ -22,7 +22,11 @@ from holefill.model.tokenizer import Tokenizer
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Rows; goes on there.")
 @model_option
 @click.option(
-    "--arm", "arms", multiple=True, metavar="NAME=WEIGHT", help="Also base, base x2, A=1+B=1.  [default: all]"
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="NAME=WEIGHT",
+    help="Also base, base x2, base of 2, A=1+B=1.  [default: all]",
 )
 @click.option("--steps", default=30, show_default=True, type=click.IntRange(min=1), help="Of each run.")
 @click.option("--batch", default=4, show_default=True, type=click.IntRange(min=1), help="Examples a step.")

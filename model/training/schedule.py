@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -30,6 +31,13 @@ def batch_at(step: int, examples: int, batch: int, seed: int) -> list[int]:
     wanted = range(step * batch, (step + 1) * batch)
     orders = {epoch: _order(epoch, examples, seed) for epoch in {index // examples for index in wanted}}
     return [orders[index // examples][index % examples] for index in wanted]
+
+
+def weighted_draw(weights: Sequence[float], count: int, generator: random.Random) -> list[int]:
+    """``count`` different indices in ascending order, drawn one by one with probability ∝ weight among those left
+    (Efraimidis and Spirakis 2006)."""
+    keys = [-generator.expovariate(1.0) / weight if weight > 0 else -math.inf for weight in weights]
+    return sorted(sorted(range(len(keys)), key=lambda index: -keys[index])[:count])
 
 
 def _order(epoch: int, examples: int, seed: int) -> list[int]:

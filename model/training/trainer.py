@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from holefill.model.adapter_file import stacked
 from holefill.model.training.checkpoints import RunState, load_state, save_state
 from holefill.model.training.examples import Example, TrainingError
 from holefill.model.training.network import LoraShape, Packed, TrainableNetwork, new_factors
-from holefill.model.training.schedule import Schedule, batch_at
+from holefill.model.training.schedule import Schedule, batch_at, weighted_draw
 from holefill.model.training.terms.table import TERMS
 from holefill.model.training.terms.term import Batch, Setup, Term
 from holefill.model.weights import Weights
@@ -40,6 +41,8 @@ class Recipe:
     seed: int = 0
     terms: tuple[tuple[str, float], ...] = ()
     """Loss terms added to the middle's, with their weights."""
+    candidates: int = 1
+    """Examples looked at for each one learned from; those with a higher loss are drawn more often (§2.23)."""
 
     @property
     def schedule(self) -> Schedule:
@@ -229,6 +232,16 @@ def _restore(factors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, st
     optimizer.load_state_dict(state.optimizer)
 
 
+@torch.no_grad()
+def drawn_examples(network: TrainableNetwork, examples: Sequence[Example], recipe: Recipe, step: int) -> list[Example]:
+    """The step's examples: of its candidates each with a probability that grows with its loss as the model now is."""
+    pool = [examples[n] for n in batch_at(step, len(examples), recipe.batch * recipe.candidates, recipe.seed)]
+    if recipe.candidates == 1:
+        return pool
+    losses = [float(network.loss(Packed.of([example]).to(network.device))) for example in pool]
+    return [pool[n] for n in weighted_draw(losses, recipe.batch, random.Random(f"{recipe.seed}/{step}/drawn"))]
+
+
 def _step(
     network: TrainableNetwork,
     optimizer: torch.optim.Optimizer,
@@ -239,7 +252,7 @@ def _step(
     step: int,
 ) -> float:
     """The middle's loss alone: runs with and without terms can be compared by it."""
-    chosen = [examples[index] for index in batch_at(step, len(examples), recipe.batch, recipe.seed)]
+    chosen = drawn_examples(network, examples, recipe, step)
     for group in optimizer.param_groups:
         group["lr"] = recipe.schedule.rate(step)
     optimizer.zero_grad(set_to_none=True)

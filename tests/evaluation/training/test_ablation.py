@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from holefill.evaluation.corpus.ablation import BASE, MEASURES, Row, read_rows, verdicts
+from holefill.evaluation.corpus.ablation import BASE, MEASURES, Row, of_arm, read_rows, verdicts
 from holefill.evaluation.corpus.commands import train
 from holefill.evaluation.corpus.folder import HELD_OUT, TRAINING
-from holefill.model.training.examples import TrainingText, write_texts
+from holefill.model.training.examples import TrainingError, TrainingText, write_texts
 from holefill.model.training.labels import Labels, packed_types
+from holefill.model.training.trainer import Recipe
 
 
 def row(arm: str, seed: int, losses: list[float]) -> Row:
@@ -29,6 +31,16 @@ def test_a_term_pays_when_the_loss_falls_with_each_of_three_seeds(falls: list[fl
     assert (base.pays, arm.pays) == (False, pays)
     assert arm.seeds == len(falls)
     assert arm.differences["loss"].mean == pytest.approx(-sum(falls) / len(falls))
+
+
+def test_an_arm_is_a_recipe() -> None:
+    recipe = Recipe(steps=5)
+    assert of_arm(recipe, BASE) == recipe
+    assert of_arm(recipe, "base of 2 x3") == replace(recipe, steps=15, candidates=2)
+    assert of_arm(recipe, "token_type=0.1+renaming=1 of 2").terms == (("renaming", 1.0), ("token_type", 0.1))
+    for wrong in ("base x0", "base of two", "base x2 of 2", ""):
+        with pytest.raises(TrainingError, match="--arm"):
+            of_arm(recipe, wrong)
 
 
 def test_the_command_compares_arms_and_goes_on_where_it_was_stopped(tiny_model: Path, tmp_path: Path) -> None:

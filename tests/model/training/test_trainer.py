@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from holefill.model.checkpoint import open_checkpoint
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.training.examples import Example, Layout, TrainingError, TrainingText, encode, encode_all
 from holefill.model.training.network import LoraShape, Packed, TrainableNetwork, causal_attention, new_factors
-from holefill.model.training.schedule import Schedule, batch_at
-from holefill.model.training.trainer import Recipe, Saving, StepDone, held_out_loss, train
+from holefill.model.training.schedule import Schedule, batch_at, weighted_draw
+from holefill.model.training.trainer import Recipe, Saving, StepDone, drawn_examples, held_out_loss, train
 from holefill.model.transformer import Transformer
 from holefill.model.weights import Weights, load_dense
 
@@ -124,8 +125,36 @@ def test_a_run_goes_on_from_an_adapter_or_on_top_of_one(weights: Weights, exampl
         train(weights, examples, replace(still, shape=LoraShape(3)), start=first)
 
 
-def test_a_killed_run_resumes_bit_for_bit(weights: Weights, examples: list[Example], tmp_path: Path) -> None:
-    whole = train(weights, examples, RECIPE)
+def test_what_the_model_knows_is_drawn_less(weights: Weights, examples: list[Example]) -> None:
+    learned = train(weights, examples[:1], replace(RECIPE, steps=40, batch=1)).factors
+    recipe, counts = replace(RECIPE, candidates=2), {}
+    for name, factors in (("before", {}), ("after", learned)):
+        network = TrainableNetwork(weights, factors, 1.0)
+        drawn = [example for step in range(100) for example in drawn_examples(network, examples, recipe, step)]
+        assert len(drawn) == 100 * recipe.batch
+        counts[name] = drawn.count(examples[0])
+    assert counts["after"] < counts["before"] / 2
+
+
+def test_one_candidate_is_the_plain_order(weights: Weights, examples: list[Example]) -> None:
+    plain = [[examples[n] for n in batch_at(step, len(examples), 2, 0)] for step in range(5)]
+    network = TrainableNetwork(weights, {}, 1.0)
+    assert [drawn_examples(network, examples, RECIPE, step) for step in range(5)] == plain
+
+
+def test_a_weighted_draw_takes_by_weight() -> None:
+    draws = [weighted_draw([1.0, 0.0, 3.0, 6.0], 1, random.Random(seed))[0] for seed in range(4000)]
+    shares = [draws.count(index) / len(draws) for index in range(4)]
+    assert shares == pytest.approx([0.1, 0.0, 0.3, 0.6], abs=0.03)
+    assert weighted_draw([0.0, 2.0, 1.0], 3, random.Random(1)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_a_killed_run_resumes_bit_for_bit(
+    weights: Weights, examples: list[Example], tmp_path: Path, candidates: int
+) -> None:
+    recipe = replace(RECIPE, candidates=candidates)
+    whole = train(weights, examples, recipe)
     saving = Saving(tmp_path / "state.pt", every=2)
 
     def killer(done: StepDone) -> None:
@@ -133,9 +162,9 @@ def test_a_killed_run_resumes_bit_for_bit(weights: Weights, examples: list[Examp
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(weights, examples, RECIPE, saving=saving, tell=killer)
+        train(weights, examples, recipe, saving=saving, tell=killer)
     steps: list[int] = []
-    resumed = train(weights, examples, RECIPE, saving=saving, tell=lambda done: steps.append(done.step))
+    resumed = train(weights, examples, recipe, saving=saving, tell=lambda done: steps.append(done.step))
     assert steps == [5, 6]
     assert resumed.losses == whole.losses
     assert all(torch.equal(resumed.factors[name], factor) for name, factor in whole.factors.items())

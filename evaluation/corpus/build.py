@@ -50,6 +50,8 @@ class Options:
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     labels: bool = False
     """What the loss terms read; the texts are the same with and without."""
+    window: int | None = None
+    """Tokens of prefix, and of suffix, at most; by default as prompts have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,9 @@ def _texts(
                 middles.add(around)
                 shown = _shown(uses[hole], generator)
                 comments = surroundings.comments(path, text, hole, language, shown, generator)
-                cut = windowed(text, hole, language, tokenizer, generator, archive.package.label, comments)
+                cut = windowed(
+                    text, hole, language, tokenizer, generator, archive.package.label, comments, options.window
+                )
                 if options.labels:
                     tokens = tokens or leaves(text, language)
                     cut = labelled(cut, tokens, text, hole, comments, options.seed)
@@ -181,14 +185,18 @@ def windowed(
     generator: random.Random,
     source: str,
     comments: str = "",
+    most: int | None = None,
 ) -> TrainingText:
     """Prefix of about 100–400 tokens from a line's start, as the prompt has it; suffix mostly 64, 0–256.
 
-    Below ``comments`` the prefix is shorter: the examples of a batch are of like length.
+    Below ``comments`` the prefix is shorter: the examples of a batch are of like length. ``most``: tokens of either.
     """
     prefix, middle, suffix = text[: hole.start], text[hole.start : hole.end], text[hole.end :]
-    window = prefix_window(tokenizer, prefix, generator.choice((60, 80, 120) if comments else (80, 120, 160, 200, 270)))
+    before = generator.choice((60, 80, 120) if comments else (80, 120, 160, 200, 270))
     tokens = 64 if generator.random() < 0.7 else generator.choice((0, 0, 16, 32, 128, 256))
+    if most is not None:
+        before, tokens = min(before, most), min(tokens, most)
+    window = prefix_window(tokenizer, prefix, before)
     shown = tokenizer.decode(suffix_window(tokenizer, suffix, tokens)).replace("\ufffd", "")
     return TrainingText(comments + prefix[window.start :], middle, shown, hole.kind, language, source)
 

@@ -52,6 +52,9 @@ train.add_command(audit)
 @click.option("--examples", default=3000, show_default=True, type=click.IntRange(min=1), help="How many.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Whose tokenizer cuts the windows.")
 @click.option("--labels", is_flag=True, help="With types of tokens and renamed twins, which loss terms read.")
+@click.option(
+    "--window", type=click.IntRange(min=1), help="Tokens before and behind a hole at most.  [default: as prompts have]"
+)
 @seed_option
 def data(
     folder: Path,
@@ -61,6 +64,7 @@ def data(
     examples: int,
     model: str,
     labels: bool,
+    window: int | None,
     seed: int,
 ) -> None:
     """Fetch the packages and cut examples from them into FOLDER; the same seed gives the same bytes."""
@@ -74,7 +78,7 @@ def data(
             found.append(fetch(package, archives or folder / "archives"))
         except DataError as error:
             click.echo(f"left out: {error.message}", err=True)
-    options = Options(examples=examples, seed=seed, labels=labels)
+    options = Options(examples=examples, seed=seed, labels=labels, window=window)
     forbidden = evaluation_texts(exclude) if exclude is not None else ()
     built = build(found, tokenizer, options, forbidden, lambda name, made: click.echo(f"{made:5} {name}", err=True))
     if not built.training:

@@ -100,6 +100,15 @@ def test_the_same_seed_gives_the_same_data_and_another_does_not(folder: Path) ->
     assert one.training == again.training != other.training
 
 
+def test_a_window_shortens_the_same_holes(folder: Path) -> None:
+    whole, short = (build(archives(folder), Words(), Options(window=window)) for window in (None, 12))
+    assert [text.middle for text in short.training] == [text.middle for text in whole.training]
+    for text, longer in zip(short.training, whole.training, strict=True):
+        assert longer.suffix.startswith(text.suffix)
+        assert longer.prefix.endswith(text.prefix) or longer.shown != Shown.NOTHING
+    assert max(len(text.suffix) for text in short.training) == 12
+
+
 def test_copies_tests_secrets_generated_and_evaluation_files_are_left_out(folder: Path) -> None:
     forbidden = [BODY.replace("handler", "known").replace("value", "known").replace("session", "known")[:600]]
     built = build(archives(folder), Words(), Options(), forbidden)

@@ -15,11 +15,10 @@ import tree_sitter
 
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
-from holefill.context.syntax.languages import LANGUAGES
 from holefill.context.syntax.parsing import Parsed, encode, error_bytes, parse
 from holefill.context.syntax.repair import variants
 from holefill.context.types.fill_floor import FillFloor, Found, Kind
-from holefill.context.types.holes import HoleAt, hole_at
+from holefill.context.types.holes import HoleAt
 from holefill.context.types.import_names import ECMASCRIPT, statement_for
 from holefill.context.types.oracle import Diagnostic
 from holefill.context.types.scope import Scope
@@ -95,18 +94,17 @@ class Checked:
 
 def prepare(holes: TypedHoles, cursor: Cursor, deadline: Deadline) -> None:
     """Ask now what every check of a fill at this cursor needs first: while a model writes it, that costs nothing."""
-    if cursor.language in LANGUAGES and 0 <= cursor.offset <= len(cursor.text):
-        at = hole_at(cursor, repaired=holes.index.documents.repaired(cursor))
-        if at is not None:
-            slim = holes.facts(at).pruned
-            holes.layer(cursor.language).report(slim.hole, slim.hole.text, deadline)
+    at = holes.at(cursor)
+    if at is not None:
+        slim = holes.facts(at).pruned
+        holes.layer(cursor.language).report(slim.hole, slim.hole.text, deadline)
 
 
 def check(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Deadline) -> Checked:
-    """Total. ``cursor.text`` is the text with the hole; the fill goes to its offset."""
+    """Total. ``cursor.text`` is the text with the hole; the fill goes to its offset. Nothing is said of a file that is
+    too large to be indexed: parsing it holds up every other thread for seconds."""
     began = time.perf_counter()
-    known = cursor.language in LANGUAGES and 0 <= cursor.offset <= len(cursor.text)
-    at = hole_at(cursor, repaired=holes.index.documents.repaired(cursor)) if known else None
+    at = holes.at(cursor)
     if at is None or not fill.strip():
         return Checked()
     filled = _Filled.best(cursor, fill, at)
@@ -262,7 +260,8 @@ def missing_imports(holes: TypedHoles, cursor: Cursor, fill: str, deadline: Dead
     """Import statements without which the fill names something that the file does not know; none twice."""
     checked = check(holes, cursor, fill, deadline)
     fixes = [problem.fix for problem in checked.problems if problem.fix]
-    if not checked.checked and cursor.language in ECMASCRIPT:  # the floor proves nothing wrong there
+    proves_nothing = not checked.checked and cursor.language in ECMASCRIPT  # the floor, there
+    if proves_nothing and holes.index.reads(cursor):
         names = unbound_names(cursor.language, cursor.prefix, fill, cursor.suffix)
         fixes += [statement_for(holes.index, cursor.path, cursor.language, cursor.text, name) for name in names]
     return tuple(dict.fromkeys(fix for fix in fixes if fix))

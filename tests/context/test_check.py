@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from holefill.context import check as module
-from holefill.context.check import Checked, Kind, check
+from holefill.context.check import Checked, Kind, check, missing_imports
+from holefill.context.index.files import FileRules
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
+from holefill.context.syntax.languages import language_of
 from holefill.context.types.lsp_oracle import LspOracle
 from holefill.context.types.typed_holes import TypedHoles
 
@@ -169,6 +171,19 @@ def test_places_are_those_of_the_filled_text(floor_only: TypedHoles, with_checke
 )
 def test_the_floor_keeps_silent_without_proof(floor_only: TypedHoles, text: str, fill: str) -> None:
     assert checked(floor_only, fill, text).problems == ()
+
+
+@pytest.mark.parametrize("max_bytes", [10_000, 300])
+def test_nothing_is_said_of_a_file_too_large_to_be_indexed(tmp_path: Path, max_bytes: int) -> None:
+    (tmp_path / "shop.py").write_text("class Price: ...\n")
+    (tmp_path / "shop.ts").write_text("export class Basket {}\n")
+    index = WorkspaceIndex(tmp_path, rules=FileRules(max_bytes=max_bytes))
+    index.refresh()
+    holes = TypedHoles(index, checkers=False)
+    for name, line, fill in (("main.py", "x = 1\n", "Price()"), ("main.ts", "x = 1;\n", "new Basket()")):
+        cursor = Cursor(str(tmp_path / name), "\n" + line * 100, CharOffset(0), language_of(name), str(tmp_path))
+        found = missing_imports(holes, cursor, fill, Deadline.after_ms(20_000))
+        assert bool(found) == (max_bytes > len(cursor.text))
 
 
 @pytest.mark.parametrize(

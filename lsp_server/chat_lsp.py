@@ -91,7 +91,8 @@ class ChatLsp:
 
     def prepare(self, cursor: Cursor) -> None:
         """Have done what the first questions about a document would wait for: the checker is up and has looked at the
-        file and what it imports, the workspace's headers are read. Of a folder's first document that takes seconds."""
+        file and what it imports, the workspace's headers are read. Of a folder's first document that takes seconds;
+        ``close`` ends it at the next file."""
         holes = self.of(cursor)
         if holes is None or cursor.language not in LANGUAGES or holes.layer(cursor.language).oracle is None:
             return
@@ -100,7 +101,8 @@ class ChatLsp:
         # With a name at its end: nothing can be asked about every half-typed line.
         text = f"{cursor.text}\n\n_ = "
         for snippet in ("value", "_"):
-            self.report(replace(cursor, text=text, offset=CharOffset(len(text))), snippet)
+            if not holes.closed:
+                self.report(replace(cursor, text=text, offset=CharOffset(len(text))), snippet)
 
     def of(self, cursor: Cursor) -> TypedHoles | None:
         index = self._index_of(cursor.root)

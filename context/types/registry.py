@@ -15,12 +15,15 @@ class HolesRegistry:
         self._tsc = tsc
         self._holes: dict[WorkspaceIndex, TypedHoles] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def of(self, index: WorkspaceIndex) -> TypedHoles:
         with self._lock:
             found = self._holes.get(index)
             if found is None:
                 found = self._holes[index] = TypedHoles(index, self._tsc)
+                if self._closed:
+                    found.close()
             return found
 
     def release(self, index: WorkspaceIndex) -> None:
@@ -35,5 +38,8 @@ class HolesRegistry:
             return tuple(self._holes.values())
 
     def close(self) -> None:
+        """For good: a folder that is first asked about later gets no checker."""
+        with self._lock:
+            self._closed = True
         for holes in self.all():
             holes.close()

@@ -64,6 +64,11 @@ class HeaderTable:
         """Answers of ``below``; a new one in its place when any file's classes have other bases."""
         self._epoch = -1
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Ends an ``update`` at the next file, whatever its deadline."""
+        self._closed.set()
 
     def update(self, deadline: Deadline) -> bool:
         """True when it equals the index; False when the deadline came first, and the next call goes on."""
@@ -77,7 +82,7 @@ class HeaderTable:
                 known = self._files.get(path)
                 if record is not None and (known is None or known.digest != record.digest):
                     self._learn(path, _read(self._index, record))
-                    if deadline.expired():
+                    if deadline.expired() or self._closed.is_set():
                         return False
             if len(self._files) != len(paths):
                 for gone in self._files.keys() - set(paths):

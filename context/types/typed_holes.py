@@ -58,6 +58,11 @@ class TypedHoles:
         self._layers: dict[str, Layered] = {}
         self._table = HeaderTable(index)
         self._facts: HoleFacts | None = None
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def layer(self, language: str) -> Layered:
         family = _FAMILIES.get(language, "")
@@ -127,12 +132,15 @@ class TypedHoles:
         return known
 
     def close(self) -> None:
-        for layer in self._layers.values():
+        """Ends the checkers and a ``learn`` that runs; from now on the floor answers alone."""
+        self._closed = True
+        self._table.close()
+        for layer in tuple(self._layers.values()):
             layer.close()
 
     def _spec(self, family: str) -> LspSpec | None:
         root = str(self.index.root)
-        if not self._checkers:
+        if not self._checkers or self._closed:
             return None
         if family == "python":
             return python_spec(root)

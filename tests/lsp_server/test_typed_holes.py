@@ -12,6 +12,7 @@ import pytest
 from lsprotocol import types
 
 from holefill.context.check import Checked, Kind, Problem
+from holefill.context.index.records import FileRecord
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.types.oracle import Cap
@@ -235,6 +236,47 @@ def test_an_opened_document_is_prepared_before_anybody_asks(tmp_path: Path) -> N
     finally:
         chat.close()
     show("late.py")  # while the server stops
+
+
+def test_closing_ends_the_preparation_of_a_large_workspace(tmp_path: Path) -> None:
+    """At the file whose headers are read: no other is, and nothing is checked any more."""
+    for number in range(5):
+        (tmp_path / f"bank{number}.py").write_text(BANK)
+    begun, go_on = threading.Event(), threading.Event()
+    read: list[str] = []
+    checked: list[str] = []
+
+    class Held(WorkspaceIndex):
+        def record(self, path: str) -> FileRecord | None:
+            read.append(path)
+            begun.set()
+            go_on.wait(20)
+            return super().record(path)
+
+    class Watched(ChatLsp):
+        def report(self, cursor: Cursor, snippet: str) -> Checked:
+            checked.append(snippet)
+            return super().report(cursor, snippet)
+
+    index = Held(tmp_path)
+    index.refresh()
+    chat = Watched(lambda root: index)
+    chat.opened(Cursor(str(tmp_path / "main.py"), MAIN, CharOffset(0), "python", str(tmp_path)))
+    assert begun.wait(20)
+    chat.close()
+    go_on.set()
+    chat._ahead.shutdown(wait=True)
+    assert len(read) == 1
+    assert not checked
+
+
+def test_a_folder_first_asked_about_after_the_end_gets_no_checker(tmp_path: Path) -> None:
+    index = WorkspaceIndex(tmp_path)
+    chat = ChatLsp(lambda root: index)
+    chat.close()
+    holes = chat.of(Cursor(str(tmp_path / "main.py"), MAIN, CharOffset(0), "python", str(tmp_path)))
+    assert holes is not None
+    assert holes.layer("python").oracle is None
 
 
 def test_what_fails_while_a_document_is_prepared_is_logged_and_the_next_is_prepared(

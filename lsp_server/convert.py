@@ -19,6 +19,9 @@ Encoding = types.PositionEncodingKind | str
 _BYTES_PER_UNIT = {types.PositionEncodingKind.Utf8: 1, types.PositionEncodingKind.Utf16: 2}
 _CODECS = {types.PositionEncodingKind.Utf8: "utf-8", types.PositionEncodingKind.Utf16: "utf-16-le"}
 _LINE_END = re.compile("\r\n|\n|\r")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_COUNTED_CHARS = 1 << 16
+"""Line ends of so much text are counted at once: a file of megabytes has a hundred thousand lines before the cursor."""
 
 
 def converter() -> cattrs.Converter:
@@ -37,6 +40,16 @@ def path_of(uri: str) -> str:
 
 def uri_of(path: str) -> str:
     return from_fs_path(path) or path
+
+
+def valid(text: str) -> str:
+    """Without the halves of surrogate pairs that JSON can carry and UTF-8, which tokenizers and engines read, cannot:
+    U+FFFD in their place has their length in every encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _LONE_SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def units(text: str, encoding: Encoding) -> int:
@@ -68,28 +81,34 @@ def position_at(text: str, offset: int, encoding: Encoding) -> types.Position:
 
 def _chars(line: str, character: int, encoding: Encoding) -> int:
     """Characters that fit into ``character`` units; a position inside a character means before it."""
-    used = 0
-    for index, char in enumerate(line):
-        used += units(char, encoding)
-        if used > character:
-            return index
-    return len(line)
+    kind = types.PositionEncodingKind(encoding)
+    fitting = line.encode(_CODECS[kind], "surrogatepass")[: character * _BYTES_PER_UNIT[kind]]
+    return len(fitting.decode(_CODECS[kind], "ignore"))
 
 
 def _line_start(text: str, line: int) -> int | None:
-    if "\r" not in text:
-        at = 0
-        for _ in range(line):
-            at = text.find("\n", at) + 1
-            if at == 0:
-                return None
-        return at
-    if line == 0:
+    if line <= 0:
         return 0
-    for count, match in enumerate(_LINE_END.finditer(text), start=1):
+    at = 0
+    while (end := _block_end(text, at)) < len(text):
+        passed = text.count("\n", at, end)
+        if returns := text.count("\r", at, end):
+            passed += returns - text.count("\r\n", at, end)
+        if passed >= line:
+            break
+        at, line = end, line - passed
+    for count, match in enumerate(_LINE_END.finditer(text, at), start=1):
         if count == line:
             return match.end()
     return None
+
+
+def _block_end(text: str, at: int) -> int:
+    """Where the text counted at once ends; never inside a line end."""
+    end = min(len(text), at + _COUNTED_CHARS)
+    while end < len(text) and text[end - 1] == "\r":
+        end += 1
+    return end
 
 
 def _line_end(text: str, start: int) -> int:
@@ -99,12 +118,12 @@ def _line_end(text: str, start: int) -> int:
 
 def apply_change(text: str, change: types.TextDocumentContentChangeEvent, encoding: Encoding) -> str:
     if isinstance(change, types.TextDocumentContentChangeWholeDocument):
-        return change.text
+        return valid(change.text)
     start = offset_at(text, change.range.start, encoding)
     end = offset_at(text, change.range.end, encoding)
     start = CharOffset(len(text)) if start is None else start
     end = CharOffset(len(text)) if end is None else end
-    return text[:start] + change.text + text[max(start, end) :]
+    return text[:start] + valid(change.text) + text[max(start, end) :]
 
 
 def trigger_of(kind: types.InlineCompletionTriggerKind) -> Trigger:

@@ -11,7 +11,7 @@ from lsprotocol import types
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.syntax.languages import language_of
 from holefill.lsp_server.config import Settings
-from holefill.lsp_server.convert import Encoding, apply_change, offset_at, path_of
+from holefill.lsp_server.convert import Encoding, apply_change, offset_at, path_of, valid
 
 NOWHERE = CharOffset(-1)
 """Offset of a position past the last line; the completer answers it with ``bad_position``."""
@@ -42,7 +42,7 @@ class Session:
     def open(self, item: types.TextDocumentItem) -> Document:
         path = path_of(item.uri)
         language = language_of(path, item.language_id)
-        document = Document(path, language, item.language_id, item.version, item.text)
+        document = Document(path, language, item.language_id, item.version, valid(item.text))
         self._documents[item.uri] = document
         return document
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsprotocol import types
 
 from holefill.context.items import CharOffset, Cursor
+from holefill.lsp_server import convert
 from holefill.lsp_server.completion import Completion, CompletionRequest, Reason, Trigger
 from holefill.lsp_server.convert import (
     apply_change,
@@ -20,6 +22,7 @@ from holefill.lsp_server.convert import (
     path_of,
     trigger_of,
     units,
+    valid,
 )
 
 UTF8, UTF16, UTF32 = types.PositionEncodingKind.Utf8, types.PositionEncodingKind.Utf16, types.PositionEncodingKind.Utf32
@@ -43,6 +46,35 @@ def test_offset_of_every_position(text: str, offset: int, encoding: types.Positi
         return  # inside a line end, which no position names
     position = position_by_definition(text, offset, encoding)
     assert offset_at(text, position, encoding) == offset
+
+
+@given(st.text(st.sampled_from("a\n\r"), max_size=30), st.integers(0, 30))
+def test_counting_lines_in_blocks_finds_the_same_line(text: str, line: int) -> None:
+    starts = [0, *(match.end() for match in re.finditer("\r\n|\n|\r", text))]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(convert, "_COUNTED_CHARS", 3)
+        found = offset_at(text, types.Position(line, 0), UTF16)
+    assert found == (starts[line] if line < len(starts) else None)
+
+
+@given(st.text(st.sampled_from("é😀")), st.integers(0, 30), st.sampled_from([UTF8, UTF16]))
+def test_a_position_inside_a_character_means_before_it(
+    text: str, character: int, encoding: types.PositionEncodingKind
+) -> None:
+    offset = offset_at(text, types.Position(0, character), encoding)
+    assert offset is not None
+    assert units(text[:offset], encoding) <= character
+    assert offset == len(text) or units(text[: offset + 1], encoding) > character
+
+
+@pytest.mark.parametrize("text", ["x = '\ud83d'", "\udc00\ud83d", "é\ud83d😀"])
+def test_half_a_surrogate_pair_becomes_a_character_as_long(text: str) -> None:
+    mended = valid(text)
+    mended.encode()
+    assert [units(mended, one) for one in (UTF8, UTF16, UTF32)] == [units(text, one) for one in (UTF8, UTF16, UTF32)]
+    here = types.Range(types.Position(0, 1), types.Position(0, 1))
+    assert apply_change("ab", types.TextDocumentContentChangePartial(range=here, text=text), UTF16) == f"a{mended}b"
+    assert apply_change("ab", types.TextDocumentContentChangeWholeDocument(text), UTF16) == mended
 
 
 @settings(max_examples=200, deadline=None)

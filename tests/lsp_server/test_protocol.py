@@ -244,6 +244,10 @@ def test_bad_input_is_an_empty_answer_with_a_reason(
             secret = editor.open(tmp_path / ".env", "TOKEN=\n", "plaintext")
             assert await editor.inline(secret, 0, 6) == []
             assert "secret_file" in await editor.explain()
+            halved = editor.open(tmp_path / "halved.py", "s = '\ud83d'\nx = \n")
+            assert len(await editor.inline(halved, 1, 4)) == 1
+            editor.type(halved, 1, 4, "'\udc00'")
+            assert len(await editor.inline(halved, 1, 7)) == 1
             large = editor.open(tmp_path / "large.py", "value = compute(1, 2, 3)\n" * 200_000)
             assert len(await editor.inline(large, 100_000, 0)) == 1
             assert not any("TOKEN" in prompt for prompt in engine.prompts)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
+from holefill.model.tokenizer import Tokenizer
+
 MAX_TYPED = 64
 """Characters; a longer word stays in the prompt."""
 
@@ -56,3 +58,23 @@ class Healing:
 
     def take(self, spelled: bytes) -> None:
         self.left = self.left[len(spelled) :]
+
+
+class Healer:
+    """Begins the healing of requests. The spellings are made by the first that needs them."""
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
+        """``vocabulary``: rows of the embedding, which may have more than the tokenizer."""
+        self._tokenizer, self._vocabulary = tokenizer, vocabulary
+        self._spellings: Spellings | None = None
+
+    def begin(self, typed: str) -> Healing | None:
+        """None where nothing is typed."""
+        return Healing(self.spellings(), typed) if typed else None
+
+    def spellings(self) -> Spellings:
+        if self._spellings is None:
+            special = set(self._tokenizer.specials.values())
+            ids = range(self._vocabulary)
+            self._spellings = Spellings([b"" if id_ in special else self._tokenizer.token_bytes(id_) for id_ in ids])
+        return self._spellings

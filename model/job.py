@@ -70,6 +70,18 @@ class Job:
         limit = self.request.deadline_ms
         return None if limit is None else limit - (time.monotonic() - self.submitted) * 1000
 
+    @property
+    def written(self) -> int:
+        """Tokens of the answer, those of a branch included."""
+        return len(self.ids) - len(self.request.prompt_ids)
+
+    def count_forward(self) -> None:
+        """The first round ends the prefill: its forward took the last of the prompt."""
+        if self.decoding:
+            self.forwards += 1
+        else:
+            self.decoding = time.monotonic()
+
     def timing(self) -> Timing:
         now = time.monotonic()
         started = self.started or now

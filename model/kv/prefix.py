@@ -67,6 +67,10 @@ class Running(Generic[C]):
         self._cache = self._prefixes.pool.sequence(rows)
         self.ids = list(ids[: len(rows)])
 
+    def pending(self, ids: list[int]) -> list[int]:
+        """What the rows of whole forwards lack of ``ids``, but for the last."""
+        return ids[len(self.ids) : -1]
+
     def stop(self) -> None:
         """Leave everything computed to others; does nothing when stopped."""
         if self._cache is None or self._node is None:

@@ -146,17 +146,15 @@ class _Patient:
 
 
 def _socket_folder() -> str:
-    from holefill.model.serving.launch import runtime_dir
+    from holefill.model.serving.socket_folder import private_folder, runtime_dir, unusable
 
     folder = runtime_dir()
+    private_folder(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ProblemError(
-            f"{folder} cannot be written ({error.strerror}): set HOLEFILL_RUNTIME_DIR to a folder of yours"
-        ) from error
+        raise unusable(folder, error) from error
     running = len(list(folder.glob("*.sock")))
     return f"{folder}, {running} in use"
 

@@ -124,7 +124,8 @@ def _run(
     max_context: int,
 ) -> None:
     from holefill.model.serving.app import ServingState
-    from holefill.model.serving.server import private_folder, run_server, tcp_listener, unix_listener
+    from holefill.model.serving.server import run_server, tcp_listener, unix_listener
+    from holefill.model.serving.socket_folder import private_folder
     from holefill.model.store import ModelStore
 
     ModelStore.default().resolve(model)  # a wrong name fails before anything listens

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock, Timeout
 
 from holefill.model.cancel import CancelToken
@@ -24,6 +23,7 @@ from holefill.model.errors import EngineError
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import Chunk, GenerateRequest, Timing
 from holefill.model.serving.client import Health, HttpBackend, UnreachableError
+from holefill.model.serving.socket_folder import private_folder, runtime_dir, unusable
 
 POLL_S = 0.05
 LOG_TAIL = 2000
@@ -40,15 +40,6 @@ class LaunchOptions:
     """Low-rank adapter file; an engine serves one, so that no cache is shared between two."""
     runtime_dir: Path | None = None
     """Folder of sockets; None: the user's own runtime folder."""
-
-
-def runtime_dir() -> Path:
-    """``$HOLEFILL_RUNTIME_DIR``, else the session's folder for sockets, else (no session) one in the user's cache."""
-    if chosen := os.environ.get("HOLEFILL_RUNTIME_DIR"):
-        return Path(chosen)
-    if session := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(session) / "holefill"
-    return Path(platformdirs.user_cache_dir("holefill", appauthor=False)) / "run"
 
 
 def socket_path(model: str, device: str = "auto", folder: Path | None = None, *, adapter: Path | None = None) -> Path:
@@ -116,10 +107,13 @@ class LocalEngine:
         with _held(self._lock, cancel):
             if (health := self._healthy()) is not None and health.ready:
                 return
-            self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _started_by_one(f"{self._socket}.start", cancel):
-                process = None if self._healthy() is not None else self._start()
-                self._wait(process, cancel)
+            private_folder(self._socket.parent)
+            try:
+                with _started_by_one(f"{self._socket}.start", cancel):
+                    process = None if self._healthy() is not None else self._start()
+                    self._wait(process, cancel)
+            except OSError as error:
+                raise unusable(self._socket.parent, error) from error
 
     def _healthy(self) -> Health | None:
         try:

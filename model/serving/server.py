@@ -20,6 +20,7 @@ from holefill.model.errors import EngineError
 from holefill.model.serving.app import ServingState, create_app
 from holefill.model.serving.guard import Guard, Policy
 from holefill.model.serving.repository_protocol import LOOPBACK_HOSTS
+from holefill.model.serving.socket_folder import ADVICE, private_folder
 
 POLL_S = 0.2
 
@@ -39,7 +40,7 @@ def unix_listener(path: Path) -> Listener:
     try:
         listening.bind(str(path))
     except OSError as error:
-        raise EngineError(f"cannot listen on {path}: {error.strerror or error}; choose a shorter --socket") from error
+        raise EngineError(f"cannot listen on {path}: {error.strerror or error}; {ADVICE}") from error
     finally:
         os.umask(before)
     listening.listen(128)
@@ -64,14 +65,6 @@ def tcp_listener(host: str, port: int, token: str) -> Listener:
             repositories=host.lower() in LOOPBACK_HOSTS,
         ),
     )
-
-
-def private_folder(folder: Path) -> None:
-    """Created with mode 0700; one that others could enter is refused."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise EngineError(f"{folder} must belong to you alone (mode 0700): fix it or choose another --socket")
 
 
 def run_server(

@@ -7,9 +7,9 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
 from click.testing import CliRunner
@@ -20,19 +20,24 @@ from holefill.model.errors import EngineError
 from holefill.model.request import GenerateRequest
 from holefill.model.serving.commands import engine as engine_command
 from holefill.model.serving.launch import LaunchOptions, LocalEngine
+from holefill.model.serving.server import unix_listener
 from tests.model.serving.conftest import PROMPT, text_of, wait_for
 
 
+class Launch(Protocol):
+    def __call__(self, model: str | None = None) -> LocalEngine: ...
+
+
 @pytest.fixture
-def launched(
-    tiny_folder: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., LocalEngine]]:
+def launched(tiny_folder: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch]:
     """Starts real engine processes on a tiny model, and ends them."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     started: list[LocalEngine] = []
 
-    def launch(model: str = str(tiny_folder), **options: Any) -> LocalEngine:
-        started.append(LocalEngine(LaunchOptions(model, device="cpu", runtime_dir=short_folder / "run", **options)))
+    def launch(model: str | None = None) -> LocalEngine:
+        started.append(
+            LocalEngine(LaunchOptions(model or str(tiny_folder), device="cpu", runtime_dir=short_folder / "run"))
+        )
         return started[-1]
 
     yield launch
@@ -52,7 +57,7 @@ def pids(path: Path) -> list[int]:
     return found
 
 
-def test_one_engine_is_started_shared_and_restarted(launched: Callable[..., LocalEngine]) -> None:
+def test_one_engine_is_started_shared_and_restarted(launched: Launch) -> None:
     first, second = launched(), launched()
     request = GenerateRequest((1, 2, 3), max_tokens=3)
     threads = [threading.Thread(target=engine.ensure) for engine in (first, second)]
@@ -76,11 +81,26 @@ def test_a_cancelled_request_does_not_wait_for_the_start(short_folder: Path) -> 
         list(engine.generate(GenerateRequest(PROMPT), cancel))
 
 
-def test_an_engine_that_cannot_start_says_why(launched: Callable[..., LocalEngine], tmp_path: Path) -> None:
+def test_an_engine_that_cannot_start_says_why(launched: Launch, tmp_path: Path) -> None:
     (tmp_path / "cut.gguf").write_bytes(b"GGUF\3\0\0\0")
     for model, says in ((str(tmp_path / "cut.gguf"), r"cut\.gguf"), ("no-such-model", "no-such-model")):
         with pytest.raises(EngineError, match=rf"could not start: .*{says}"):
             launched(model).ensure()
+
+
+@pytest.mark.parametrize("fault", ["a file", "open to others", "no lock", "too long"])
+def test_a_folder_that_cannot_hold_the_socket_is_named_with_what_to_do(short_folder: Path, fault: str) -> None:
+    folder = short_folder / ("f" * 110 if fault == "too long" else "run")
+    engine = LocalEngine(LaunchOptions("any", runtime_dir=folder))
+    if fault == "a file":
+        folder.write_bytes(b"")
+    elif fault != "too long":
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o755 if fault == "open to others" else 0o700)
+        Path(f"{engine.socket}.start").mkdir()
+    with pytest.raises(EngineError, match="HOLEFILL_RUNTIME_DIR") as raised:
+        unix_listener(engine.socket) if fault == "too long" else engine.ensure()
+    assert str(folder) in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,11 @@ def serve(
 def run(base: Settings) -> None:
     from holefill.lsp_server.server import create
 
+    if sys.stdin.isatty():
+        click.echo(
+            "This speaks the language server protocol: your editor starts it (README.md). Ctrl-C ends it.", err=True
+        )
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own would wait for the thread that reads stdin
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a stray print anywhere must not break the protocol
     server = create(replace(base))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -316,3 +321,20 @@ def test_malformed_messages_do_not_end_the_server(
             assert item.insert_text == "answer"
 
     asyncio.run(go())
+
+
+def test_in_a_terminal_it_says_what_it_is_and_an_interrupt_ends_it(tmp_path: Path) -> None:
+    terminal, stdin = os.openpty()
+    command = [str(Path(sys.executable).with_name("holefill")), "serve"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        try:
+            assert server.stderr is not None
+            assert b"your editor starts it" in server.stderr.readline()
+            os.write(terminal, b"no message\n")
+            time.sleep(1.0)  # it reads now
+            server.send_signal(signal.SIGINT)
+            assert server.wait(20) == -signal.SIGINT
+        finally:
+            server.kill()
+            os.close(terminal)
+            os.close(stdin)

@@ -71,12 +71,12 @@ def walk(root: Path, rules: FileRules) -> Iterator[SourceFile]:
     while stack:
         folder, ignores = stack.pop()
         try:
-            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+            entries = [entry for entry in os.scandir(root / folder) if _in_utf8(entry.name)]
         except OSError as error:
             _LOG.info("folder left out of the index: %s", error.strerror)
             continue
         ignores = ignores.inside(folder, _gitignore(root / folder))
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
                 if not skipped_folder(entry.name) and not ignores.ignored(path, is_folder=True):
@@ -89,13 +89,22 @@ def walk(root: Path, rules: FileRules) -> Iterator[SourceFile]:
                     return
 
 
+def _in_utf8(name: str) -> bool:
+    """Other names stay out: neither the stored index nor a message to the engine can hold them."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def skipped_folder(name: str) -> bool:
     return name.startswith(".") or name in _NEVER
 
 
 def accepts(root: Path, path: str, rules: FileRules) -> bool:
     """Whether ``walk`` would yield ``path``, were it on disk at an acceptable size: the rule for one edited file."""
-    if not is_indexable(path) or is_secret_file(path):
+    if not is_indexable(path) or is_secret_file(path) or not _in_utf8(path):
         return False
     ignores, folder = Ignores(rules).inside("", _gitignore(root)), ""
     *folders, _ = path.split("/")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holefill.context.index.files import FileRules, accepts, read_source, walk
+from holefill.context.index.workspace import WorkspaceIndex
 
 
 def write(root: Path, files: Mapping[str, str | bytes]) -> None:
@@ -85,6 +86,25 @@ def test_links_are_not_followed_and_unreadable_folders_are_left_out(tmp_path: Pa
     assert "pkg/a.py" in found
     assert not any("loop" in path or "link" in path for path in found)
     assert walked(tmp_path / "missing") == []
+
+
+def test_names_that_are_not_utf8_stay_out_and_the_rest_is_stored(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a.py").write_text("def known(): ...\n")
+    try:
+        os.mkdir(os.fsencode(root) + b"/caf\xe9")
+        for name in (b"/caf\xe9.py", b"/caf\xe9/b.py"):
+            with open(os.fsencode(root) + name, "w") as file:
+                file.write("x = 1\n")
+    except OSError:
+        pytest.skip("THIS FILE SYSTEM TAKES NO SUCH NAMES")
+    assert walked(root) == ["a.py"]
+    assert not accepts(root, "caf\udce9.py", FileRules())
+    WorkspaceIndex(root, tmp_path / "cache").refresh()
+    again = WorkspaceIndex(root, tmp_path / "cache")
+    again.open()
+    assert [found.path for found in again.find("known")] == ["a.py"]
 
 
 def test_secret_files_never_enter(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import get_args
 import pytest
 import torch
 
-from holefill.kernels import dispatch, native_attention
+from holefill.kernels import native_attention
 from holefill.kernels.dispatch import NAMES, KernelError, Plan, Site, Stored, choose
 from holefill.model.serving.commands import KernelName
 
@@ -29,7 +30,7 @@ def names(plan: Plan) -> tuple[str, str, str]:
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver's answers; nothing is computed on it."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
 
 
 def native_where_built(head_dim: int = 64) -> str:
@@ -61,7 +62,7 @@ def test_an_old_gpu_is_served_by_torch(with_gpu: None, monkeypatch: pytest.Monke
 
 
 def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(KernelError, match="pip install"):
         choose(site("dense"), "triton")
 

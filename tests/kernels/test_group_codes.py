@@ -9,6 +9,7 @@ import torch
 from holefill.kernels.group_codes import CodesStack, codes_of, stack_codes
 from holefill.kernels.grouped_linear import FORMATS, Grouped, pack
 from holefill.kernels.quant_linear import QuantLinear
+from holefill.model.config import ModelConfig
 from holefill.model.forms import FORMS
 from holefill.model.weights import Part, Slot
 
@@ -58,9 +59,17 @@ def test_a_stored_weight_is_the_same() -> None:
 
 
 def test_widths_that_no_kernel_reads_stay_dense() -> None:
-    class Source:
+    class Ones:
+        @property
+        def config(self) -> ModelConfig:
+            raise AssertionError("asked for more than the weight")
+
         def read(self, name: str) -> torch.Tensor:
             return torch.ones(3, 96)
 
-    weight = FORMS["cuda-grouped"].quantize(Source(), Slot("head", (Part("head", (3, 96)),)))
+        def grouped(self, name: str) -> Grouped | None:
+            raise AssertionError("its form packs by itself")
+
+    weight = FORMS["cuda-grouped"].quantize(Ones(), Slot("head", (Part("head", (3, 96)),)))
+    assert isinstance(weight, torch.Tensor)
     assert torch.equal(weight, torch.ones(3, 96))

@@ -21,11 +21,16 @@ def make(n: int, heads: int, kv_heads: int, past: int, dim: int, seed: int = 0) 
     return q, cache[0, :, : past + n], cache[1, :, : past + n]
 
 
+CACHES = pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
+
+
+@CACHES
 @pytest.mark.parametrize("dim", sorted(HEAD_SIZES))
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (8, 2), (14, 2), (3, 1)])
 @pytest.mark.parametrize(("n", "past"), [(1, 0), (1, 1), (1, 17), (2, 130), (9, 0), (17, 31)])
-def test_equals_reference(dim: int, heads: int, kv_heads: int, n: int, past: int) -> None:
+def test_equals_reference(dim: int, heads: int, kv_heads: int, n: int, past: int, dtype: torch.dtype) -> None:
     q, keys, values = make(n, heads, kv_heads, past, dim)
+    keys, values = keys.to(dtype), values.to(dtype)
     scale = dim**-0.5
     expected = reference(q, keys, values, None, scale)
     ours = native_attention(q, keys, values, None, scale)
@@ -56,31 +61,35 @@ def test_a_tree_equals_its_paths_bitwise() -> None:
     assert not torch.equal(native_attention(q, keys, values, hidden, 0.125)[4], tree[4])
 
 
-def test_a_row_does_not_depend_on_n() -> None:
+@CACHES
+def test_a_row_does_not_depend_on_n(dtype: torch.dtype) -> None:
     q, keys, values = make(33, 14, 2, 70, 64)
+    keys, values = keys.to(dtype), values.to(dtype)
     together = native_attention(q, keys, values, None, 0.125)
     for row in range(33):
         alone = native_attention(q[row : row + 1], keys[:, : 71 + row], values[:, : 71 + row], None, 0.125)
         assert torch.equal(alone[0], together[row])
 
 
+@CACHES
 @pytest.mark.parametrize("dim", sorted(HEAD_SIZES))
 @pytest.mark.parametrize("n", [1, 9])
-def test_where_keys_lie_changes_no_bit(dim: int, n: int) -> None:
+def test_where_keys_lie_changes_no_bit(dim: int, n: int, dtype: torch.dtype) -> None:
     q, keys, values = make(n, 14, 2, 131, dim)
+    keys, values = keys.to(dtype), values.to(dtype)
     total = 131 + n
     generator = torch.Generator().manual_seed(1)
     expected = native_attention(q, keys, values, None, 0.125)
     for rows in (torch.randperm(400, generator=generator)[:total].int(), torch.arange(200, 200 + total).int()):
-        pools = torch.full((2, 2, 400, dim), torch.nan)  # a row that is not the sequence's would be seen
-        pools[0][:, rows], pools[1][:, rows] = keys, values
-        assert torch.equal(native_attention(q, *pools, None, 0.125, rows), expected)
-        torch.testing.assert_close(reference(q, *pools, None, 0.125, rows), expected, rtol=0, atol=TOLERANCE)
+        k, v = torch.full((2, 2, 400, dim), torch.nan, dtype=dtype)  # a row that is not the sequence's would be seen
+        k[:, rows], v[:, rows] = keys, values
+        assert torch.equal(native_attention(q, k, v, None, 0.125, rows), expected)
+        torch.testing.assert_close(reference(q, k, v, None, 0.125, rows), expected, rtol=0, atol=TOLERANCE)
         swapped = rows.clone()
         swapped[[3, 4]] = rows[[4, 3]]
-        assert not torch.equal(native_attention(q, *pools, None, 0.125, swapped), expected), "the order of keys counts"
+        assert not torch.equal(native_attention(q, k, v, None, 0.125, swapped), expected), "the order of keys counts"
         swapped[3] = swapped[5]  # the planted fault: one row twice
-        assert (native_attention(q, *pools, None, 0.125, swapped) - expected).abs().max() > TOLERANCE
+        assert (native_attention(q, k, v, None, 0.125, swapped) - expected).abs().max() > TOLERANCE
 
 
 def test_large_scores_do_not_overflow() -> None:

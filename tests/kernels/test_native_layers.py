@@ -113,8 +113,8 @@ def oracle(
         qk = rows[:, :turned] * cos + rows[:, :turned].roll(SHAPE.head_dim // 2, dims=-1) * sin
         keys[index, :, length : length + n] = qk[:, SHAPE.heads :].transpose(0, 1)
         values[index, :, length : length + n] = rows[:, turned:].transpose(0, 1)
-        seen = (cache[index, :, : length + n] for cache in (keys, values))
-        out = native_attention(qk[:, : SHAPE.heads], *seen, hidden, SHAPE.head_dim**-0.5)
+        seen_keys, seen_values = keys[index, :, : length + n], values[index, :, : length + n]
+        out = native_attention(qk[:, : SHAPE.heads], seen_keys, seen_values, hidden, SHAPE.head_dim**-0.5)
         x = x + product(w, 1, out.view(n, -1))
         gate, up = product(w, 2, norm(x, w.mlp_norm)).chunk(2, dim=1)
         x = x + product(w, 3, F.silu(gate) * up)
@@ -191,11 +191,12 @@ def test_a_lost_addition_is_seen(which: int) -> None:
     assert (y - expected).abs().max() > FLIPS * expected.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("weights", [WEIGHTS, ADAPTED], ids=["plain", "adapted"])
-def test_rows_are_the_same_one_at_a_time(weights: list[LayerWeights]) -> None:
+def test_rows_are_the_same_one_at_a_time(weights: list[LayerWeights], dtype: torch.dtype) -> None:
     run, n = native(NativeLayers(weights, SHAPE)), 19
     x, positions = inputs(n), torch.arange(CACHED, CACHED + n)
-    together, alone = cache(), cache()
+    together, alone = ([buffer.to(dtype) for buffer in cache()] for _ in range(2))
     y = run(x, tables(positions), *together, CACHED, None)
     for row in range(n):
         at = slice(row, row + 1)
@@ -215,6 +216,18 @@ def test_rows_nobody_wants_are_cached_alike(n: int, wanted: int, weights: list[L
     assert torch.equal(part[0], whole[0])
     assert torch.equal(part[1], whole[1])
     assert not wanted or not torch.equal(y[:wanted], expected[:wanted]), "the last layer was computed for all"
+
+
+@pytest.mark.parametrize("n", [1, 19])
+def test_a_cache_of_halves_is_the_rounded_one(n: int) -> None:
+    run, x, cos_sin = native(NativeLayers(WEIGHTS, SHAPE)), inputs(n), tables(torch.arange(CACHED, CACHED + n))
+    whole, halves = cache(), [buffer.half() for buffer in cache()]
+    expected = run(x, cos_sin, *whole, CACHED, None)
+    y = run(x, cos_sin, halves[0], halves[1], CACHED, None)
+    assert (y - expected).abs().max() <= FLIPS * expected.abs().max()
+    for mine, other in zip(halves, whole, strict=True):
+        assert torch.equal(mine[0], other[0].half()), "the first layer's do not depend on the cache"
+        assert torch.equal(mine[:, :, CACHED + n :], other[:, :, CACHED + n :].half())
 
 
 def test_a_branch_of_a_tree_is_the_same_alone() -> None:
@@ -237,11 +250,11 @@ def test_where_rows_lie_changes_no_bit(hidden: Tensor | None) -> None:
     for buffer, whole in zip(pool, cache(), strict=True):
         buffer[:, :, rows[:CACHED]] = whole[:, :, :CACHED]
     untouched = torch.ones(90, dtype=torch.bool).index_fill(0, rows.long(), value=False)
-    assert torch.equal(run(x, cos_sin, *pool, rows, hidden), expected)
+    assert torch.equal(run(x, cos_sin, pool[0], pool[1], rows, hidden), expected)
     for buffer, whole in zip(pool, plain, strict=True):
         assert torch.equal(buffer[:, :, rows], whole[:, :, : CACHED + 4])
         assert buffer[:, :, untouched].isnan().all()
-    assert not torch.equal(run(x, cos_sin, *pool, rows.roll(1), hidden), expected)
+    assert not torch.equal(run(x, cos_sin, pool[0], pool[1], rows.roll(1), hidden), expected)
 
 
 @pytest.mark.parametrize("weights", [WEIGHTS, ADAPTED], ids=["plain", "adapted"])
@@ -322,6 +335,9 @@ def test_wrong_input_raises() -> None:
         layers(x[:, 1:], cos_sin, keys, values, rows, None)
     with pytest.raises(ValueError, match="keys must be"):
         layers(x, cos_sin, keys[:1], values, rows, None)
+    for other in (keys.bfloat16(), keys.half()):
+        with pytest.raises(ValueError, match="both be float16 or float32"):
+            layers(x, cos_sin, other, values, rows, None)
     with pytest.raises(ValueError, match="cos and sin"):
         layers(x, tables(torch.arange(3)), keys, values, rows, None)
     with pytest.raises(ValueError, match="do not fit a pool"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 import pytest
 import tokenizers
@@ -15,6 +16,10 @@ from holefill.model.cancel import Interrupt
 from holefill.model.kv.rows import RowPool, RowTable
 from holefill.model.tokenizer import Tokenizer, _byte_of_char
 from holefill.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.configuration_utils import PretrainedConfig
 
 SPECIALS = ("<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 
@@ -42,7 +47,7 @@ class Scripted:
         self._start = prompt_length
         self.script = tokenizer.encode(script) if isinstance(script, str) else list(script)
         self.forwards: list[int] = []
-        self.before_forward: Callable[[], None] = lambda: None
+        self.before_forward: Callable[[], object] = lambda: None
         self.seconds = 0.0
         self.row_bytes = 2**20  # so that a cache of n MB holds n rows
 
@@ -77,10 +82,35 @@ class Scripted:
         return logits
 
 
+MakeScripted = Callable[[int, str | Sequence[int]], Scripted]
+"""``scripted(prompt_length, script)``."""
+
+
 @pytest.fixture
-def scripted(byte_tokenizer: Tokenizer) -> Callable[..., Scripted]:
-    """``scripted(prompt_length, script)``."""
+def scripted(byte_tokenizer: Tokenizer) -> MakeScripted:
     return lambda prompt_length, script: Scripted(byte_tokenizer, prompt_length, script)
+
+
+class Sizes(TypedDict):
+    """What transformers' configurations of different families share."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    max_position_embeddings: int
+    initializer_range: float
+
+
+def random_network(config: PretrainedConfig) -> PreTrainedModel:
+    """transformers' own model of that configuration, for inference."""
+    from transformers import AutoModelForCausalLM
+
+    make: Callable[[PretrainedConfig], PreTrainedModel] = AutoModelForCausalLM.from_config
+    network = make(config)
+    network.train(False)
+    return network
 
 
 @pytest.fixture(scope="session")

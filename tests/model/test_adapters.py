@@ -27,7 +27,7 @@ from holefill.model.adapter_file import (
 from holefill.model.adapters import AdaptableLinear, addition, merge_into, merged
 from holefill.model.checkpoint import open_checkpoint
 from holefill.model.training.network import LoraShape, Packed, TrainableNetwork, new_factors
-from holefill.model.transformer import Transformer
+from holefill.model.transformer import Transformer, WeightFormat
 from holefill.model.weights import load_dense
 
 IDS = torch.arange(20, 60)
@@ -57,10 +57,10 @@ def logits(transformer: Transformer) -> Tensor:
 
 
 @pytest.mark.parametrize("weights", ["fp32", "w8a8", "native"])
-def test_a_zero_adapter_changes_nothing(tiny_folder: Path, weights: str) -> None:
+def test_a_zero_adapter_changes_nothing(tiny_folder: Path, weights: WeightFormat) -> None:
     if weights == "native" and grouped_linear.kernels() is None:
         pytest.skip("the native kernels are not built")
-    transformer = Transformer.load(tiny_folder, device="cpu", weights=weights)  # type: ignore[arg-type]
+    transformer = Transformer.load(tiny_folder, device="cpu", weights=weights)
     before = logits(transformer)
     fresh = {name: factor.detach() for name, factor in new_factors(transformer.config, LoraShape(), 0).items()}
     transformer.adapt(make_adapter(AdapterCard(""), fresh))
@@ -153,16 +153,18 @@ def test_an_adapter_on_top_of_a_shipped_one_adds_to_it(
     tiny_folder: Path, transformer: Transformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
-    lower, upper = random_factors(transformer), random_factors(transformer, std=0.1)
     base = base_hash(tiny_folder)
     under, path = tmp_path / "shipped" / "m.safetensors", tmp_path / "tuned.safetensors"
-    lower = save_adapter(under, AdapterCard(base), lower).factors
-    upper = save_adapter(path, AdapterCard(base, beneath=shipped.file_key(under)), upper).factors
+    lower = save_adapter(under, AdapterCard(base), random_factors(transformer)).factors
+    card = AdapterCard(base, beneath=shipped.file_key(under))
+    upper = save_adapter(path, card, random_factors(transformer, std=0.1)).factors
     loaded = load_adapter(path, tiny_folder, transformer.config)
     for name in loaded.factors:
         if name.endswith(".a"):
             slot = name.removesuffix(".a")
-            a, b = loaded.pair(slot) or ()
+            pair = loaded.pair(slot)
+            assert pair is not None
+            a, b = pair
             both = sum(one[f"{slot}.b"].float() @ one[f"{slot}.a"].float() for one in (lower, upper))
             torch.testing.assert_close(b.float() @ a.float(), both)
     save_adapter(under, AdapterCard(base), upper)  # another version of holefill

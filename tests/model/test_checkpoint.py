@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter, quantize
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from transformers import LlamaConfig, PreTrainedModel, Qwen2Config
 
 from holefill.model.checkpoint import GGUF_NAMES, HUGGING_FACE_NAMES, file_name, open_checkpoint
 from holefill.model.config import ModelConfig
 from holefill.model.errors import CheckpointError
+from holefill.model.gguf_header import read_gguf_metadata
 from holefill.model.transformer import Transformer
 from holefill.model.weights import slots
+from tests.model.conftest import Sizes, random_network
 
-SIZES = {
+SIZES: Sizes = {
     "vocab_size": 96,
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "num_key_value_heads": 2,
     "max_position_embeddings": 128,
     "initializer_range": 0.2,
 }
 CONFIGS = {
-    "qwen2": Qwen2Config(**SIZES, tie_word_embeddings=True),
-    "llama": LlamaConfig(**SIZES, tie_word_embeddings=False),
+    "qwen2": Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True),
+    "llama": LlamaConfig(**SIZES, num_key_value_heads=2, tie_word_embeddings=False),
 }
 IDS = torch.arange(5, 45)
 
 
-def save(folder: Path, family: str) -> torch.nn.Module:
+def save(folder: Path, family: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(CONFIGS[family]).float().eval()
+    model = random_network(CONFIGS[family])
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
@@ -116,13 +118,23 @@ def test_truncated_gguf(tmp_path: Path, fraction: float) -> None:
         Transformer.load(path, device="cpu")
 
 
+def test_a_gguf_whose_weights_are_cut_off_is_refused_by_its_header(tmp_path: Path) -> None:
+    """So that the language server says it at once, and starts no engine that reads for a minute to find it out."""
+    path = tmp_path / "model.gguf"
+    write_gguf(path, save(tmp_path, "qwen2"), "qwen2", GGMLQuantizationType.Q8_0)
+    assert read_gguf_metadata(path)["general.architecture"] == "qwen2"
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(CheckpointError, match="last tensor.*fetch it again"):
+        read_gguf_metadata(path)
+
+
 def test_foreign_and_missing_files(tmp_path: Path) -> None:
     foreign = tmp_path / "notes.gguf"
     foreign.write_bytes(b"this is no model" * 1000)
     for path in (foreign, tmp_path / "absent.gguf", tmp_path):
         for weights in ("packed", "fp32"):
             with pytest.raises(CheckpointError):
-                Transformer.load(path, device="cpu", weights=weights)  # type: ignore[arg-type]
+                Transformer.load(path, device="cpu", weights=weights)
 
 
 def test_unsupported_architecture_names_what_is_supported(tmp_path: Path) -> None:

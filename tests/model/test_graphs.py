@@ -95,13 +95,14 @@ def test_a_replayed_forward_equals_the_eager_one(
     sees = torch.eye(n, dtype=torch.bool)
     for node in range(1, n):
         sees[node] |= sees[int(torch.randint(node, (1,), generator=generator))]
-    arguments = {"positions": length + sees.sum(1) - 1, "tree_mask": sees} if tree else {}
+    positions, tree_mask = (length + sees.sum(1) - 1, sees) if tree else (None, None)
     logits, keys = [], []
     for transformer in (eager, replayed):
         cache = transformer.new_cache(1)
         if length:
             chain(transformer, cache, length)
-        logits.append(transformer.forward(ids, cache, **arguments, logit_rows=slice(None)))
+        found = transformer.forward(ids, cache, positions=positions, tree_mask=tree_mask, logit_rows=slice(None))
+        logits.append(found)
         assert cache.length == length + n
         keys.append(cache.keys[:, :, cache.rows()])
     assert recorder.steps >= 1
@@ -126,10 +127,10 @@ def test_one_recording_serves_all_sequences_of_a_pool_wherever_their_rows_lie(ea
     pool, plain = replayed.new_pool(64), eager.new_cache(64)
     pool.give(pool.take(20)[::3])
     first, second = pool.sequence(), pool.sequence()
-    for ids in ([1, 2, 3, 4, 5], [6, 7, 8]):
-        expected = eager.forward(torch.tensor(ids), plain)
+    for ids in (torch.arange(1, 6), torch.arange(6, 9)):
+        expected = eager.forward(ids, plain)
         for cache in (first, second):
-            torch.testing.assert_close(replayed.forward(torch.tensor(ids), cache), expected, atol=TOLERANCE, rtol=0)
+            torch.testing.assert_close(replayed.forward(ids, cache), expected, atol=TOLERANCE, rtol=0)
     sees = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1]]).bool()  # a tree reads the cached rows in a part of their own
     positions, ids = torch.tensor([8, 9, 9]), torch.tensor([3, 4, 5])
     expected = eager.forward(ids, plain, positions=positions, tree_mask=sees, logit_rows=slice(None))

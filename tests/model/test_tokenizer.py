@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gguf
 import pytest
@@ -19,6 +20,9 @@ from holefill.model.errors import CheckpointError, NoFimTokensError
 from holefill.model.gguf_header import read_gguf_metadata
 from holefill.model.loading import load_tokenizer
 from holefill.model.tokenizer import PRE_TOKENIZERS, Tokenizer
+
+if TYPE_CHECKING:
+    from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QWEN_STOPS = (
@@ -43,12 +47,12 @@ def qwen(default_model_path: Path) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def reference_reader(default_model_path: Path) -> Any:
+def reference_reader(default_model_path: Path) -> gguf.GGUFReader:
     return gguf.GGUFReader(default_model_path)
 
 
 @pytest.fixture(scope="module")
-def oracle(reference_reader: Any) -> Any:
+def oracle(reference_reader: gguf.GGUFReader) -> Qwen2Tokenizer:
     """transformers' own Qwen2 tokenizer over the file's vocabulary, control tokens included."""
     from transformers import AddedToken
     from transformers.models.qwen2.tokenization_qwen2 import Qwen2Tokenizer
@@ -57,7 +61,8 @@ def oracle(reference_reader: Any) -> Any:
         reference_reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges")
     )
     theirs = Qwen2Tokenizer(
-        vocab={token: id_ for id_, token in enumerate(tokens)}, merges=[tuple(merge.split(" ")) for merge in merges]
+        vocab={token: id_ for id_, token in enumerate(tokens)},
+        merges=[tuple(merge.split(" ")) for merge in merges],  # type: ignore[misc]  # pairs, whatever theirs says
     )
     special = [token for token, kind in zip(tokens, types, strict=True) if kind in (3, 4)]
     theirs.add_tokens([AddedToken(token, special=True, normalized=False) for token in special])
@@ -70,7 +75,7 @@ def sources() -> list[str]:
 
 
 @pytest.mark.model
-def test_equals_transformers_on_code(qwen: Tokenizer, oracle: Any) -> None:
+def test_equals_transformers_on_code(qwen: Tokenizer, oracle: Qwen2Tokenizer) -> None:
     for text in [*sources(), *HARD]:
         assert qwen.encode_prompt(text) == oracle(text)["input_ids"]
         assert qwen.decode(qwen.encode(text)) == unicodedata.normalize("NFC", text)
@@ -93,7 +98,7 @@ def test_golden_ids(qwen: Tokenizer) -> None:
 
 
 @pytest.mark.model
-def test_json_gives_the_same_as_gguf(qwen: Tokenizer, oracle: Any, tmp_path: Path) -> None:
+def test_json_gives_the_same_as_gguf(qwen: Tokenizer, oracle: Qwen2Tokenizer, tmp_path: Path) -> None:
     oracle.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"vocab_size": 151936, "eos_token_id": 151645}')
     ours = Tokenizer.load(tmp_path)
@@ -171,7 +176,8 @@ def write_gguf(path: Path, **changes: Any) -> Path:
 def _bytes() -> list[str]:
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    return list(bytes_to_unicode().values())
+    alphabet: Callable[[], dict[int, str]] = bytes_to_unicode
+    return list(alphabet().values())
 
 
 def test_llama_bpe_from_gguf(tmp_path: Path) -> None:
@@ -217,7 +223,7 @@ def test_missing_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_header_equals_the_reference_reader(default_model_path: Path, reference_reader: Any) -> None:
+def test_header_equals_the_reference_reader(default_model_path: Path, reference_reader: gguf.GGUFReader) -> None:
     ours = read_gguf_metadata(default_model_path)
     fields = {name: field for name, field in reference_reader.fields.items() if not name.startswith("GGUF.")}
     assert set(ours) == set(fields)

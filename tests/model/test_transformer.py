@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from transformers import LlamaConfig, Qwen2Config
+from transformers.modeling_rope_utils import RopeParameters
 
 from holefill.model.errors import EngineError
 from holefill.model.kv.cache import KVCache
 from holefill.model.transformer import Transformer
+from tests.model.conftest import Sizes, random_network
 
 TOLERANCE = 1e-4  # fp32, two layers
-SIZES = {
+SIZES: Sizes = {
     "vocab_size": 131,
     "hidden_size": 48,
     "intermediate_size": 96,
@@ -21,8 +23,9 @@ SIZES = {
     "max_position_embeddings": 256,
     "initializer_range": 0.2,  # logits of order 1: a wrong term is not lost in the tolerance
 }
-LLAMA3 = {
+LLAMA3: RopeParameters = {
     "rope_type": "llama3",
+    "rope_theta": 500.0,
     "factor": 8.0,
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
@@ -33,7 +36,7 @@ CONFIGS = {
     "qwen2 untied": Qwen2Config(**SIZES, num_key_value_heads=3, tie_word_embeddings=False),
     "llama grouped": LlamaConfig(**SIZES, num_key_value_heads=2, tie_word_embeddings=False),
     "llama one KV head per head": LlamaConfig(**SIZES, num_key_value_heads=6, tie_word_embeddings=True),
-    "llama3 scaling": LlamaConfig(**SIZES, num_key_value_heads=2, rope_theta=500.0, rope_scaling=LLAMA3),
+    "llama3 scaling": LlamaConfig(**SIZES, num_key_value_heads=2, rope_parameters=LLAMA3),
 }
 IDS = torch.randint(0, 131, (40,), generator=torch.Generator().manual_seed(1))
 
@@ -44,7 +47,7 @@ def pair(
 ) -> tuple[Transformer, torch.nn.Module]:
     """Our model and theirs, from the same folder. Norms and biases are random too: at 1 and 0 they prove nothing."""
     torch.manual_seed(0)
-    theirs = AutoModelForCausalLM.from_config(CONFIGS[request.param]).eval().float()
+    theirs = random_network(CONFIGS[request.param])
     with torch.no_grad():
         for name, parameter in theirs.named_parameters():
             if "norm" in name or name.endswith("bias"):
@@ -71,7 +74,7 @@ def test_full_forward(pair: tuple[Transformer, torch.nn.Module]) -> None:
 def test_chunks_give_the_same_rows(pair: tuple[Transformer, torch.nn.Module], chunk: int) -> None:
     ours, theirs = pair
     cache = ours.new_cache(2)  # grows on the way
-    rows = [ours.forward(part, cache, logit_rows=slice(None)) for part in IDS.split(chunk)]
+    rows = [ours.forward(part, cache, logit_rows=slice(None)) for part in torch.split(IDS, chunk)]
     torch.testing.assert_close(torch.cat(rows), oracle(theirs, IDS), atol=TOLERANCE, rtol=0)
 
 
@@ -161,7 +164,7 @@ def test_where_rows_lie_changes_no_bit(pair: tuple[Transformer, torch.nn.Module]
     holes = pool.take(100)
     pool.give(holes[np.random.default_rng(2).permutation(100)[:60]])
     scattered = pool.sequence()
-    for part in IDS.split(13):
+    for part in torch.split(IDS, 13):
         expected = ours.forward(part, fresh, logit_rows=slice(None))
         assert torch.equal(ours.forward(part, scattered, logit_rows=slice(None)), expected)
     assert (np.diff(scattered.rows()) != 1).sum() > 10

@@ -17,12 +17,13 @@ import pytest
 
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
-from holefill.model.request import GenerateRequest
+from holefill.model.request import Backend, GenerateRequest
 from holefill.model.serving.app import ServingState
 from holefill.model.serving.server import Listener, run_server, tcp_listener, unix_listener
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
+from tests.model.conftest import MakeScripted, Scripted
 
 TOKEN = "0123456789abcdef"
 PROMPT = tuple(range(40))
@@ -34,7 +35,7 @@ class Running:
 
     uds: Path
     port: int
-    target: Any
+    target: Scripted
     state: ServingState
     speculator: TreeSpeculator
 
@@ -65,7 +66,7 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def serving(state: ServingState, listeners: list[Listener], load: Callable[[], None]) -> Iterator[None]:
+def serving(state: ServingState, listeners: list[Listener], load: Callable[[], object]) -> Iterator[None]:
     stop = threading.Event()
     thread = threading.Thread(target=run_server, args=(state, listeners, load), kwargs={"stop": stop})
     thread.start()
@@ -78,7 +79,7 @@ def serving(state: ServingState, listeners: list[Listener], load: Callable[[], N
 
 
 @pytest.fixture
-def running(byte_tokenizer: Tokenizer, scripted: Callable[..., Any], short_folder: Path) -> Iterator[Running]:
+def running(byte_tokenizer: Tokenizer, scripted: MakeScripted, short_folder: Path) -> Iterator[Running]:
     target = scripted(40, "hello wörld")
     state = ServingState("tiny")
     drafting = TreeSpeculator(260, cost=CostCurve.flat(), encode=byte_tokenizer.encode)
@@ -98,5 +99,5 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-def text_of(backend: Any, request: GenerateRequest) -> str:
+def text_of(backend: Backend, request: GenerateRequest) -> str:
     return "".join(chunk.text for chunk in backend.generate(request, CancelToken()))

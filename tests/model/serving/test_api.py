@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -21,6 +19,7 @@ from holefill.model.serving.client import HttpBackend, UnreachableError
 from holefill.model.serving.protocol import MAX_BODY_BYTES
 from holefill.model.serving.server import run_server, unix_listener
 from holefill.model.tokenizer import Tokenizer
+from tests.model.conftest import MakeScripted
 from tests.model.serving.conftest import PROMPT, TOKEN, Running, serving, text_of
 
 
@@ -141,7 +140,7 @@ def test_state_and_metrics_tell_no_text(running: Running) -> None:
 
 def test_while_loading_it_says_so(short_folder: Path) -> None:
     state, go = ServingState("slow"), threading.Event()
-    with serving(state, [unix_listener(short_folder / "e.sock")], lambda: go.wait(10) and None):
+    with serving(state, [unix_listener(short_folder / "e.sock")], lambda: go.wait(10)):
         backend = HttpBackend(uds=short_folder / "e.sock")
         state.progress = 0.25
         health = backend.health()
@@ -159,7 +158,7 @@ def test_a_failed_load_ends_the_server(short_folder: Path) -> None:
         run_server(ServingState("bad"), [unix_listener(short_folder / "e.sock")], load)
 
 
-def test_it_exits_when_idle(byte_tokenizer: Tokenizer, scripted: Callable[..., Any], short_folder: Path) -> None:
+def test_it_exits_when_idle(byte_tokenizer: Tokenizer, scripted: MakeScripted, short_folder: Path) -> None:
     state = ServingState("tiny")
     ready = Engine(scripted(1, "a"), byte_tokenizer)
     listener = unix_listener(short_folder / "e.sock")

@@ -84,7 +84,11 @@ def test_a_repository_travels_once_and_then_only_what_changed(running: Running) 
 
     def files() -> list[SourceText]:
         def reader(path: str) -> Callable[[], str]:
-            return lambda: read.append(path) or texts[path]
+            def text() -> str:
+                read.append(path)
+                return texts[path]
+
+            return text
 
         return [SourceText(path, str(hash(text)), reader(path)) for path, text in texts.items()]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 
-from holefill.model.repository import RepositoryUpdate, SourceText, send_changes, send_repository
+from holefill.model.repository import RepositoryReply, RepositoryUpdate, SourceText, send_changes, send_repository
 from holefill.model.spec import repository
 from holefill.model.spec.repository import RepositoryStore
 
@@ -20,7 +21,7 @@ class Local:
         self.store = store
         self.characters = 0
 
-    def sync_repository(self, update: RepositoryUpdate) -> repository.RepositoryReply:
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
         self.characters += sum(len(file.text) for file in update.texts)
         return self.store.sync(update)
 
@@ -30,7 +31,7 @@ def encode(text: str) -> list[int]:
 
 
 def files(texts: dict[str, str]) -> list[SourceText]:
-    return [SourceText(path, str(hash(text)), lambda text=text: text) for path, text in texts.items()]  # type: ignore[misc]
+    return [SourceText(path, str(hash(text)), partial(str, text)) for path, text in texts.items()]
 
 
 def holds(store: RepositoryStore, key: str, text: str) -> bool:

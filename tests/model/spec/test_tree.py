@@ -38,7 +38,8 @@ def heap_tree(law: Law, budget: int, depth: int, width: int | None = None) -> Dr
         ordered = sorted(enumerate(law.get(path, [])), key=lambda item: -item[1])[:width]
         return [Successor(token, p, 1, (*path, token)) for token, p in ordered]
 
-    return best_first(99, (), successors, budget=budget, max_depth=depth, source="test")
+    root: tuple[int, ...] = ()
+    return best_first(99, root, successors, budget=budget, max_depth=depth, source="test")
 
 
 def path_value(law: Law, path: tuple[int, ...]) -> float:

@@ -2,7 +2,7 @@
 
 Shapes
     q       [n, heads, dim]             float32; rows may be strided
-    keys    [kv_heads, pool rows, dim]  float32; heads may be strided
+    keys    [kv_heads, pool rows, dim]  float32 or float16; heads may be strided
     values  like keys
     rows    [total]                     int32, each key's pool row, the last n are the new ones; None: key j is row j
     hidden  [n, n]                      bool, hidden[i, j]: new row i does not see new row j; None is causal
@@ -33,11 +33,12 @@ def reference(
 ) -> Tensor:
     if rows is not None:
         keys, values = keys[:, rows], values[:, rows]
+    keys, values = keys.to(q.dtype), values.to(q.dtype)
     n, heads, dim = q.shape
     kv_heads, total, _ = keys.shape
     # The heads that share a KV head become rows of one product: [kv_head, group · n, dim].
     grouped = q.mul(scale).transpose(0, 1).reshape(kv_heads, -1, dim)
-    scores = torch.matmul(grouped.to(keys.dtype), keys.transpose(1, 2))
+    scores = torch.matmul(grouped, keys.transpose(1, 2))
     if hidden is None and n > 1:
         hidden = torch.ones(n, n, dtype=torch.bool, device=q.device).triu_(1)
     if hidden is not None:
@@ -60,8 +61,9 @@ def native_attention(
     check_rows(rows, pool)
     if heads % kv_heads or keys.shape != (kv_heads, pool, dim) or values.shape != keys.shape or total < n:
         raise ValueError(f"q {tuple(q.shape)}, keys {tuple(keys.shape)} and values {tuple(values.shape)} do not fit")
-    if {q.dtype, keys.dtype, values.dtype} != {torch.float32} or q.device.type != "cpu":
-        raise ValueError(f"attention on the CPU takes float32, not {q.dtype}, {keys.dtype}, {values.dtype}")
+    half = check_cache(keys, values)
+    if q.dtype != torch.float32 or q.device.type != "cpu":
+        raise ValueError(f"attention on the CPU takes queries in float32, not {q.dtype} on {q.device}")
     if keys.stride() != values.stride() or keys.stride()[1:] != (dim, 1) or q.stride()[1:] != (dim, 1):
         raise ValueError("rows of q, keys and values must be dense")
     if hidden is not None and (hidden.dtype != torch.bool or hidden.shape != (n, n)):
@@ -69,11 +71,18 @@ def native_attention(
     mask = None if hidden is None else hidden.contiguous()
     out = torch.empty(n, heads, dim)
     status = kernel(
-        *(q.data_ptr(), q.stride(0), keys.data_ptr(), values.data_ptr(), keys.stride(0), rows.data_ptr()),
+        *(q.data_ptr(), q.stride(0), keys.data_ptr(), values.data_ptr(), half, keys.stride(0), rows.data_ptr()),
         *(0 if mask is None else mask.data_ptr(), out.data_ptr(), n, heads, kv_heads, total, dim, scale, threads()),
     )
     assert status == 0, f"head size {dim} is not compiled"
     return out
+
+
+def check_cache(keys: Tensor, values: Tensor) -> bool:
+    """Whether they are fp16. Raises ValueError where they are neither fp16 nor fp32."""
+    if keys.dtype not in (torch.float16, torch.float32) or values.dtype != keys.dtype:
+        raise ValueError(f"keys and values must both be float16 or float32, not {keys.dtype} and {values.dtype}")
+    return keys.dtype == torch.float16
 
 
 def check_rows(rows: Tensor, pool: int) -> None:
@@ -99,7 +108,7 @@ def _kernel() -> Callable[..., int] | None:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     kernel = native.holefill_attention
     kernel.argtypes = [
-        *(pointer, number, pointer, pointer, number, pointer, pointer, pointer),
+        *(pointer, number, pointer, pointer, ctypes.c_int, number, pointer, pointer, pointer),
         *(number, number, number, number, number, ctypes.c_float, ctypes.c_int),
     ]
     run: Callable[..., int] = kernel

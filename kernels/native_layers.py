@@ -3,7 +3,7 @@
 Shapes
     x             [n, hidden]                          float32, replaced by the result
     cos, sin      [n, 1, dim]                          float32, the sign of the rotation folded into sin
-    keys, values  [layers, kv_heads, capacity, dim]    float32
+    keys, values  [layers, kv_heads, capacity, dim]    float32 or float16
     rows          [length + n]                         int32, the row of each token; the last n are written
     hidden        [n, n]                               bool, [i, j]: new row i does not see new row j; None is causal
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from holefill.kernels.grouped_linear import AVX512_VNNI, GroupedStack, kernels
 from holefill.kernels.library import library, threads
-from holefill.kernels.native_attention import check_rows
+from holefill.kernels.native_attention import check_cache, check_rows
 from holefill.kernels.native_attention import supports as supports_attention
 
 _PARTS = 3
@@ -111,7 +111,7 @@ class _Shape(ctypes.Structure):
 class _Call(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "cos", "sin", "keys", "values", "rows", "hidden", "stop")),
-        *((name, ctypes.c_int64) for name in ("n", "length", "capacity", "wanted")),
+        *((name, ctypes.c_int64) for name in ("n", "length", "capacity", "half", "wanted")),
     )
 
 
@@ -162,8 +162,9 @@ class NativeLayers:
         n, dim = x.shape[0], self._shape.head_dim
         cache = (len(self._weights), self._shape.kv_heads, keys.shape[2], dim)
         _require("x", x, (n, self._hidden))
-        _require("keys", keys, cache)
-        _require("values", values, cache)
+        half = check_cache(keys, values)
+        _require("keys", keys, cache, keys.dtype)
+        _require("values", values, cache, keys.dtype)
         cos, sin = (table.contiguous() for table in tables)
         for table in (cos, sin):
             _require("cos and sin", table, (n, 1, dim))
@@ -178,7 +179,7 @@ class NativeLayers:
         call = _Call(
             *(x.data_ptr(), cos.data_ptr(), sin.data_ptr(), keys.data_ptr(), values.data_ptr()),
             *(rows.data_ptr(), None if mask is None else mask.data_ptr()),
-            *(None if stop is None else ctypes.addressof(stop), n, len(rows) - n, keys.shape[2], wanted),
+            *(None if stop is None else ctypes.addressof(stop), n, len(rows) - n, keys.shape[2], half, wanted),
         )
         outcome = _kernel()(ctypes.byref(self._sizes), self._table, ctypes.byref(call), self._isa, threads())
         if outcome == _NO_KERNEL:
@@ -212,10 +213,10 @@ def _check(layer: LayerWeights, shape: LayerShape) -> None:
         _require("the bias", layer.qkv_bias, (wanted[0][0],))
 
 
-def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tensor.dtype != torch.float32 or tensor.shape != shape or not tensor.is_contiguous() or tensor.is_cuda:
+def _require(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
+    if tensor.dtype != dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.is_cuda:
         raise ValueError(
-            f"{name} must be dense float32 {list(shape)} on the CPU, not {tensor.dtype} {tuple(tensor.shape)}"
+            f"{name} must be dense {dtype} {list(shape)} on the CPU, not {tensor.dtype} {tuple(tensor.shape)}"
         )
 
 

@@ -208,6 +208,7 @@ class Transformer:
         site = dispatch.Site(self.device, self.dtype, self.config.head_dim, _stored(weights, backend))
         self.kernels = dispatch.choose(site, kernels)
         self._rope = Rope(self.config, self.device)
+        self._cache_dtype = self.dtype
         self._forwards: Forwards | None = None
         if self.kernels.fused is not None:
             self._forwards = _fused(weights, self._rope, self.device, self.kernels, graphs=graphs)
@@ -218,6 +219,8 @@ class Transformer:
         self._blocks = [Block(weights, layer, self._rope, backend) for layer in range(self.config.layers)]
         self._one_call = native_layers(weights) if self._native and backend == "native" else None
         self._layers = self._one_call
+        if self._one_call is not None:
+            self._cache_dtype = torch.float16
         self._norm = RmsNorm(weights.vector("norm"), self.config.rms_eps)
         self._head = QuantLinear(weights.head, backend=refined(backend))
 
@@ -291,17 +294,17 @@ class Transformer:
     @property
     def row_bytes(self) -> int:
         """Memory of one token's keys and values."""
-        return row_bytes(self.config, self.dtype)
+        return row_bytes(self.config, self._cache_dtype)
 
     def new_pool(self, rows: int) -> TokenPool:
         first = rows if self.device.type == "cpu" else min(rows, GPU_ROWS)
-        return TokenPool(self.config, first, rows, dtype=self.dtype, device=self.device)
+        return TokenPool(self.config, first, rows, dtype=self._cache_dtype, device=self.device)
 
     def new_cache(self, capacity: int) -> KVCache:
         """A sequence with a pool of its own, which grows up to the model's context."""
         limit = self.config.max_context
         rows = max(1, min(capacity, limit))
-        cache = TokenPool(self.config, rows, limit, dtype=self.dtype, device=self.device).sequence()
+        cache = TokenPool(self.config, rows, limit, dtype=self._cache_dtype, device=self.device).sequence()
         cache.reserve(rows)
         return cache
 

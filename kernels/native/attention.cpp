@@ -17,7 +17,12 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int kQueries = 8;       // a task: that many (row, head) pairs of one KV head, side by side in every register
 constexpr int64_t kBlock = 32;    // keys whose values stay in L1 while all columns of the output are summed
-constexpr int64_t kAhead = 1024;  // floats of keys between a key and the one fetched with it
+constexpr int64_t kAhead = 1024;  // numbers of keys between a key and the one fetched with it
+
+AVX512 inline __m512 load(const float* numbers) { return _mm512_loadu_ps(numbers); }
+AVX512 inline __m512 load(const Half* numbers) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers)));
+}
 
 // Sixteen vectors → one vector of their sixteen sums.
 AVX512 inline __m512 sum_lanes(__m512* v) {
@@ -45,23 +50,23 @@ AVX512 bool is_run(const int32_t* rows, int64_t from, int64_t to) {
 }
 
 // scores[key][query] of all eight queries against keys [from, to), two keys at a time: 16 sums fill the registers.
-template <int VECTORS, bool RUN>
-AVX512 void score(const float* q, const float* keys, const int32_t* rows, int64_t from, int64_t to, int64_t last,
+template <int VECTORS, bool RUN, typename Number>
+AVX512 void score(const float* q, const Number* keys, const int32_t* rows, int64_t from, int64_t to, int64_t last,
                   float* scores) {
   constexpr int64_t dim = VECTORS * kLanes, ahead = kAhead / dim;
-  const float* run = keys + (rows[from] - from) * dim;
+  const Number* run = keys + (rows[from] - from) * dim;
   for (int64_t key = from; key < to; key += 2) {
     const int64_t next = std::min(key + 1, to - 1);
-    const float* first = RUN ? run + key * dim : keys + rows[key] * dim;
-    const float* second = RUN ? run + next * dim : keys + rows[next] * dim;
-    const float* first_ahead = RUN ? first + kAhead : keys + rows[std::min(key + ahead, last - 1)] * dim;
-    const float* second_ahead = RUN ? first + dim + kAhead : keys + rows[std::min(key + 1 + ahead, last - 1)] * dim;
+    const Number* first = RUN ? run + key * dim : keys + rows[key] * dim;
+    const Number* second = RUN ? run + next * dim : keys + rows[next] * dim;
+    const Number* first_ahead = RUN ? first + kAhead : keys + rows[std::min(key + ahead, last - 1)] * dim;
+    const Number* second_ahead = RUN ? first + dim + kAhead : keys + rows[std::min(key + 1 + ahead, last - 1)] * dim;
     __m512 parts[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) parts[i] = _mm512_setzero_ps();
 #pragma GCC unroll 1
     for (int i = 0; i < dim; i += kLanes) {
-      const __m512 a = _mm512_loadu_ps(first + i), b = _mm512_loadu_ps(second + i);
+      const __m512 a = load(first + i), b = load(second + i);
       _mm_prefetch(first_ahead + i, _MM_HINT_T0);
       _mm_prefetch(second_ahead + i, _MM_HINT_T0);
 #pragma GCC unroll 8
@@ -94,20 +99,20 @@ AVX512 __m256 exponentiate(float* scores, int64_t last) {
 }
 
 // sums[query][i … i + 16 · VECTORS) += weights · values over keys [from, to), key by key.
-template <int VECTORS, bool RUN>
-AVX512 void weigh(const float* weights, const float* values, const int32_t* rows, int64_t from, int64_t to, int64_t dim,
-                  float* sums) {
-  const float* run = values + (rows[from] - from) * dim;
+template <int VECTORS, bool RUN, typename Number>
+AVX512 void weigh(const float* weights, const Number* values, const int32_t* rows, int64_t from, int64_t to,
+                  int64_t dim, float* sums) {
+  const Number* run = values + (rows[from] - from) * dim;
   __m512 parts[kQueries][VECTORS];
 #pragma GCC unroll 8
   for (int query = 0; query < kQueries; ++query)
 #pragma GCC unroll 2
     for (int i = 0; i < VECTORS; ++i) parts[query][i] = _mm512_load_ps(sums + query * dim + i * kLanes);
   for (int64_t key = from; key < to; ++key) {
-    const float* row = RUN ? run + key * dim : values + rows[key] * dim;
+    const Number* row = RUN ? run + key * dim : values + rows[key] * dim;
     __m512 value[VECTORS];
 #pragma GCC unroll 2
-    for (int i = 0; i < VECTORS; ++i) value[i] = _mm512_loadu_ps(row + i * kLanes);
+    for (int i = 0; i < VECTORS; ++i) value[i] = load(row + i * kLanes);
 #pragma GCC unroll 8
     for (int query = 0; query < kQueries; ++query) {
       const __m512 weight = _mm512_set1_ps(weights[key * kQueries + query]);
@@ -121,8 +126,8 @@ AVX512 void weigh(const float* weights, const float* values, const int32_t* rows
     for (int i = 0; i < VECTORS; ++i) _mm512_store_ps(sums + query * dim + i * kLanes, parts[query][i]);
 }
 
-template <int VECTORS, bool RUN>
-AVX512 void weigh_block(const float* weights, const float* values, const int32_t* rows, int64_t from, int64_t to,
+template <int VECTORS, bool RUN, typename Number>
+AVX512 void weigh_block(const float* weights, const Number* values, const int32_t* rows, int64_t from, int64_t to,
                         float* sums) {
   constexpr int dim = VECTORS * kLanes;
   for (int i = 0; i + 2 * kLanes <= dim; i += 2 * kLanes)
@@ -131,8 +136,8 @@ AVX512 void weigh_block(const float* weights, const float* values, const int32_t
     weigh<1, RUN>(weights, values + dim - kLanes, rows, from, to, dim, sums + dim - kLanes);
 }
 
-template <int VECTORS>
-AVX512 void score_block(const float* q, const float* keys, const int32_t* rows, int64_t from, int64_t last,
+template <int VECTORS, typename Number>
+AVX512 void score_block(const float* q, const Number* keys, const int32_t* rows, int64_t from, int64_t last,
                         float* scores) {
   const int64_t to = std::min(last, from + kBlock);
   if (is_run(rows, from, to)) score<VECTORS, true>(q, keys, rows, from, to, last, scores);
@@ -140,15 +145,16 @@ AVX512 void score_block(const float* q, const float* keys, const int32_t* rows, 
 }
 
 // Which of the eight queries do not see key `base + j`: bit by bit.
-int hidden_queries(const Attention& p, const int64_t* rows, int64_t j) {
+template <typename Number>
+int hidden_queries(const Attention<Number>& p, const int64_t* rows, int64_t j) {
   int bits = 0;
   for (int query = 0; query < kQueries; ++query)
     bits |= (p.hidden ? p.hidden[rows[query] * p.n + j] != 0 : j > rows[query]) << query;
   return bits;
 }
 
-template <int VECTORS>
-AVX512 void attend(const Attention& p, int64_t kv_head, int64_t first, int count, std::vector<float>& scores) {
+template <int VECTORS, typename Number>
+AVX512 void attend(const Attention<Number>& p, int64_t kv_head, int64_t first, int count, std::vector<float>& scores) {
   constexpr int dim = VECTORS * kLanes;
   const int64_t group = p.heads / p.kv_heads, base = p.total - p.n;
   alignas(64) float q[kQueries * dim];
@@ -171,7 +177,7 @@ AVX512 void attend(const Attention& p, int64_t kv_head, int64_t first, int count
     _mm256_mask_storeu_ps(line, hidden, _mm256_set1_ps(-std::numeric_limits<float>::infinity()));
   }
   _mm256_store_ps(totals, exponentiate(scores.data(), last));
-  const float* values = p.values + kv_head * p.kv_stride;
+  const Number* values = p.values + kv_head * p.kv_stride;
   for (int64_t from = 0; from < last; from += kBlock) {
     const int64_t to = std::min(last, from + kBlock);
     if (is_run(p.rows, from, to)) weigh_block<VECTORS, true>(scores.data(), values, p.rows, from, to, sums);
@@ -188,11 +194,13 @@ AVX512 void attend(const Attention& p, int64_t kv_head, int64_t first, int count
 
 bool attention_supports(int64_t dim) { return dim == 32 || dim == 64 || dim == 80 || dim == 96 || dim == 128; }
 
-int64_t attention_tasks(const Attention& p) {
+template <typename Number>
+int64_t attention_tasks(const Attention<Number>& p) {
   return p.kv_heads * ((p.n * (p.heads / p.kv_heads) + kQueries - 1) / kQueries);
 }
 
-void run_attention_task(const Attention& p, int64_t task, std::vector<float>& scores) {
+template <typename Number>
+void run_attention_task(const Attention<Number>& p, int64_t task, std::vector<float>& scores) {
   const int64_t queries = p.n * (p.heads / p.kv_heads), blocks = (queries + kQueries - 1) / kQueries;
   const int64_t head = task / blocks, first = task % blocks * kQueries;
   const int count = static_cast<int>(std::min<int64_t>(kQueries, queries - first));
@@ -206,6 +214,25 @@ void run_attention_task(const Attention& p, int64_t task, std::vector<float>& sc
   }
 }
 
+template int64_t attention_tasks(const Attention<float>&);
+template int64_t attention_tasks(const Attention<Half>&);
+template void run_attention_task(const Attention<float>&, int64_t, std::vector<float>&);
+template void run_attention_task(const Attention<Half>&, int64_t, std::vector<float>&);
+
+namespace {
+
+template <typename Number>
+void run(const Attention<Number>& p, int threads) {
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    std::vector<float> scores;
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < attention_tasks(p); ++task) run_attention_task(p, task, scores);
+  }
+}
+
+}  // namespace
+
 extern "C" {
 
 int holefill_attention_supported() {
@@ -213,19 +240,20 @@ int holefill_attention_supported() {
          __builtin_cpu_supports("avx512vl");
 }
 
-// 0 on success, 1 for a head size without an instantiation.
-int holefill_attention(const float* q, int64_t q_stride, const float* keys, const float* values, int64_t kv_stride,
-                       const int32_t* rows, const uint8_t* hidden, float* out, int64_t n, int64_t heads,
-                       int64_t kv_heads, int64_t total, int64_t dim, float scale, int threads) {
+// `half`: keys and values are fp16, else fp32. 0 on success, 1 for a head size without an instantiation.
+int holefill_attention(const float* q, int64_t q_stride, const void* keys, const void* values, int half,
+                       int64_t kv_stride, const int32_t* rows, const uint8_t* hidden, float* out, int64_t n,
+                       int64_t heads, int64_t kv_heads, int64_t total, int64_t dim, float scale, int threads) {
   if (!attention_supports(dim)) return 1;
   if (n == 0) return 0;
-  const Attention p{q, keys, values, rows, hidden, out, n, heads, kv_heads, total, q_stride, kv_stride, dim, scale};
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    std::vector<float> scores;
-#pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < attention_tasks(p); ++task) run_attention_task(p, task, scores);
-  }
+  const auto over = [&](auto number) {
+    using Number = decltype(number);
+    run(Attention<Number>{q, static_cast<const Number*>(keys), static_cast<const Number*>(values), rows, hidden, out, n,
+                          heads, kv_heads, total, q_stride, kv_stride, dim, scale},
+        threads);
+  };
+  if (half) over(Half{});
+  else over(float{});
   return 0;
 }
 

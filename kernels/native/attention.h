@@ -4,10 +4,17 @@
 #include <cstdint>
 #include <vector>
 
+// An fp16 number.
+struct Half {
+  uint16_t bits;
+};
+
+// `Number`: of the cache, float or Half.
+template <typename Number>
 struct Attention {
   const float* q;         // [n, heads, dim], row stride q_stride
-  const float* keys;      // [kv_heads, pool rows, dim], head stride kv_stride
-  const float* values;    // like keys
+  const Number* keys;     // [kv_heads, pool rows, dim], head stride kv_stride
+  const Number* values;   // like keys
   const int32_t* rows;    // [total], the pool row of each key; the last n keys are the new ones
   const uint8_t* hidden;  // [n, n], nonzero = row i does not see new row j; null = causal
   float* out;             // [n, heads, dim]
@@ -17,7 +24,9 @@ struct Attention {
 
 bool attention_supports(int64_t dim);
 
-int64_t attention_tasks(const Attention& problem);
+template <typename Number>
+int64_t attention_tasks(const Attention<Number>& problem);
 
 // `scores` is the thread's scratch, grown as needed.
-void run_attention_task(const Attention& problem, int64_t task, std::vector<float>& scores);
+template <typename Number>
+void run_attention_task(const Attention<Number>& problem, int64_t task, std::vector<float>& scores);

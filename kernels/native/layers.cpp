@@ -118,13 +118,20 @@ AVX512 void swiglu(float* gate, const float* up, int64_t size) {
   }
 }
 
-void rotate(const float* x, const float* cos, const float* sin, int64_t dim, float* out) {
+void rotate(float* x, const float* cos, const float* sin, int64_t dim) {
   const int64_t half = dim / 2;
   for (int64_t i = 0; i < half; ++i) {
     const float a = x[i], b = x[i + half];
-    out[i] = a * cos[i] + b * sin[i];
-    out[i + half] = b * cos[i + half] + a * sin[i + half];
+    x[i] = a * cos[i] + b * sin[i];
+    x[i + half] = b * cos[i + half] + a * sin[i + half];
   }
+}
+
+void store(const float* x, int64_t dim, float* to) { std::memcpy(to, x, static_cast<std::size_t>(dim) * sizeof(float)); }
+
+AVX512 void store(const float* x, int64_t dim, Half* to) {
+  for (int64_t i = 0; i < dim; i += 16)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
 }
 
 int64_t widest_rank(const Shape& shape, const Layer* layers) {
@@ -144,6 +151,8 @@ struct Adapted {
   std::unique_ptr<float[]> between;  // [n, rank]
 };
 
+// `Number`: of the cache.
+template <typename Number>
 class Forward {
  public:
   Forward(const Shape& shape, const Layer* layers, const Call& call, Isa isa)
@@ -216,31 +225,33 @@ class Forward {
   // Turns queries and keys by their positions and stores keys and values, of all rows.
   void cache(int64_t index) const {
     const int64_t dim = shape_.dim, turned = (shape_.heads + shape_.kv_heads) * dim, kv_stride = call_.capacity * dim;
-    float *keys = call_.keys + layer_offset(index), *values = call_.values + layer_offset(index);
+    Number *keys = of_layer(call_.keys, index), *values = of_layer(call_.values, index);
 #pragma omp for schedule(static)
     for (int64_t row = 0; row < call_.n; ++row) {
       float* q = qkv_.get() + row * qkv_width_;
       const float *cos = call_.cos + row * dim, *sin = call_.sin + row * dim;
-      for (int64_t head = 0; head < shape_.heads; ++head) rotate(q + head * dim, cos, sin, dim, q + head * dim);
+      for (int64_t head = 0; head < shape_.heads + shape_.kv_heads; ++head) rotate(q + head * dim, cos, sin, dim);
       for (int64_t head = 0; head < shape_.kv_heads; ++head) {
         const int64_t place = head * kv_stride + call_.rows[call_.length + row] * dim;
-        rotate(q + (shape_.heads + head) * dim, cos, sin, dim, keys + place);
-        std::memcpy(values + place, q + turned + head * dim, static_cast<std::size_t>(dim) * sizeof(float));
+        store(q + (shape_.heads + head) * dim, dim, keys + place);
+        store(q + turned + head * dim, dim, values + place);
       }
     }
   }
 
   void attend(int64_t index, int64_t first, std::vector<float>& scores) const {
     const int64_t dim = shape_.dim;
-    const ::Attention problem{qkv_.get() + first * qkv_width_, call_.keys + layer_offset(index),
-                              call_.values + layer_offset(index), call_.rows, call_.hidden, attended_.get(),
-                              call_.n - first, shape_.heads, shape_.kv_heads, call_.length + call_.n, qkv_width_,
-                              call_.capacity * dim, dim, 1.0f / std::sqrt(static_cast<float>(dim))};
+    const Attention<Number> problem{qkv_.get() + first * qkv_width_, of_layer(call_.keys, index),
+                                    of_layer(call_.values, index), call_.rows, call_.hidden, attended_.get(),
+                                    call_.n - first, shape_.heads, shape_.kv_heads, call_.length + call_.n, qkv_width_,
+                                    call_.capacity * dim, dim, 1.0f / std::sqrt(static_cast<float>(dim))};
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < attention_tasks(problem); ++task) run_attention_task(problem, task, scores);
   }
 
-  int64_t layer_offset(int64_t index) const { return index * shape_.kv_heads * call_.capacity * shape_.dim; }
+  Number* of_layer(void* cache, int64_t index) const {
+    return static_cast<Number*>(cache) + index * shape_.kv_heads * call_.capacity * shape_.dim;
+  }
 
   void round_attended(const Linear& next, const LowRank& more, int64_t first) const {
     const int64_t n = call_.n - first;
@@ -274,6 +285,14 @@ class Forward {
   bool stopped_ = false;
 };
 
+template <typename Number>
+int run(const Shape& shape, const Layer* layers, const Call& call, Isa isa, int threads) {
+  Forward<Number> forward(shape, layers, call, isa);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  forward.run();
+  return forward.stopped() ? kStopped : kDone;
+}
+
 }  // namespace
 
 extern "C" {
@@ -291,10 +310,7 @@ int holefill_layers(const Shape* shape, const Layer* layers, const Call* call, i
       if (!has_formats(more->a) || !has_formats(more->b)) return kNoKernel;
   }
   if (call->n == 0 || shape->layers == 0) return kDone;
-  Forward forward(*shape, layers, *call, chosen);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  forward.run();
-  return forward.stopped() ? kStopped : kDone;
+  return (call->half ? run<Half> : run<float>)(*shape, layers, *call, chosen, threads);
 }
 
 }  // extern "C"

@@ -39,11 +39,12 @@ struct Shape {
 struct Call {
   float* x;                // [n, hidden], replaced by the result
   const float *cos, *sin;  // [n, dim], the sign of the rotation folded into sin
-  float *keys, *values;    // [layer, kv_head, capacity, dim]
+  void *keys, *values;     // [layer, kv_head, capacity, dim], fp16 where `half`, else fp32
   const int32_t* rows;     // [length + n], where each token's keys and values lie; the last n are written
   const uint8_t* hidden;   // [n, n] or null
   const int32_t* stop;     // or null; another thread makes it nonzero, and the call ends within half a layer
   int64_t n, length, capacity;
+  int64_t half;
   int64_t wanted;          // x is the result from this row on, and of no use before it; 0 with `hidden`
 };
 

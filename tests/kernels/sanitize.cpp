@@ -12,7 +12,7 @@ void holefill_coarse(const uint8_t*, int64_t, uint8_t*);
 int holefill_top_supported();
 void holefill_top(const float*, int64_t, int64_t, int64_t, int32_t*, float*, int);
 int holefill_attention_supported();
-int holefill_attention(const float*, int64_t, const float*, const float*, int64_t, const int32_t*, const uint8_t*,
+int holefill_attention(const float*, int64_t, const void*, const void*, int, int64_t, const int32_t*, const uint8_t*,
                        float*, int64_t, int64_t, int64_t, int64_t, int64_t, float, int);
 }
 
@@ -28,7 +28,7 @@ std::vector<uint8_t> weight_of(int64_t out, int64_t in, int64_t bits, int64_t gr
 }
 
 // Two layers with products of two formats, causal and as a tree, written to the last rows of the cache. `stop` as in `Call`.
-int layers(int64_t n, int64_t dim, bool tree, int isa, const int32_t* stop) {
+int layers(int64_t n, int64_t dim, bool tree, bool half, int isa, const int32_t* stop) {
   const int64_t hidden = 64, heads = 4, kv_heads = 2, inner = 544, length = 3, capacity = length + n;
   const int64_t q = heads * dim, kv = kv_heads * dim;
   const std::vector<uint8_t> first = weight_of(q + kv, hidden, 5, 32, false), second = weight_of(kv, hidden, 8, 32, false);
@@ -44,7 +44,8 @@ int layers(int64_t n, int64_t dim, bool tree, int isa, const int32_t* stop) {
                     {{{down.data(), hidden, 6, 16, 0}}, 1, inner, nullptr},
                     none, none, more, none, norm.data(), norm.data()};
   const std::vector<Layer> all(2, layer);
-  std::vector<float> x(n * hidden, 0.3f), keys(2 * kv_heads * capacity * dim, 0.1f), values = keys;
+  std::vector<float> x(n * hidden, 0.3f);
+  std::vector<uint8_t> keys(2 * kv_heads * capacity * dim * (half ? 2 : 4)), values = keys;
   std::vector<uint8_t> mask(n * n);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = i + 1; j < n; ++j) mask[i * n + j] = 1;
@@ -52,7 +53,7 @@ int layers(int64_t n, int64_t dim, bool tree, int isa, const int32_t* stop) {
   std::vector<int32_t> rows(length + n);  // from the end of the buffer on
   for (int64_t i = 0; i < length + n; ++i) rows[i] = static_cast<int32_t>(capacity - 1 - i);
   const Call call{x.data(), table.data(), table.data(), keys.data(), values.data(), rows.data(),
-                  tree ? mask.data() : nullptr, stop, n, length, capacity};
+                  tree ? mask.data() : nullptr, stop, n, length, capacity, half, tree ? 0 : n / 2};
   return holefill_layers(&shape, all.data(), &call, isa, 2);
 }
 
@@ -93,15 +94,16 @@ int main() {
   if (holefill_attention_supported())
     for (int64_t dim : {32, 64, 80, 96, 128})
       for (int64_t n : {1, 5})
-        for (int64_t total : {n, n + 17}) {
+        for (int64_t total : {n, n + 17}) for (int half : {0, 1}) {
           const int64_t heads = 6, kv_heads = 2;
-          std::vector<float> q(n * heads * dim, 0.1f), keys(kv_heads * total * dim, 0.2f), out(q.size());
+          std::vector<float> q(n * heads * dim, 0.1f), out(q.size());
+          const std::vector<uint8_t> keys(kv_heads * total * dim * (half ? 2 : 4));
           std::vector<int32_t> rows(total);
           for (int64_t i = 0; i < total; ++i) rows[i] = static_cast<int32_t>(total - 1 - i);
           std::vector<uint8_t> hidden(n * n);
           for (int64_t i = 0; i < n; ++i)
             for (int64_t j = i + 1; j < n; ++j) hidden[i * n + j] = 1;
-          if (holefill_attention(q.data(), heads * dim, keys.data(), keys.data(), total * dim, rows.data(), hidden.data(),
+          if (holefill_attention(q.data(), heads * dim, keys.data(), keys.data(), half, total * dim, rows.data(), hidden.data(),
                                  out.data(), n, heads, kv_heads, total, dim, 0.125f, 2))
             return std::fprintf(stderr, "no attention for heads of %d\n", static_cast<int>(dim)), 1;
         }
@@ -110,9 +112,9 @@ int main() {
     if (!runs_here(static_cast<Isa>(isa))) continue;
     for (int64_t dim : {32, 80})
       for (int64_t n : {1, 5, 17, 35})
-        for (bool tree : {false, true})
-          if (layers(n, dim, tree, isa, nullptr) != kDone || layers(n, dim, tree, isa, &goes_on) != kDone ||
-              layers(n, dim, tree, isa, &stops) != kStopped)
+        for (bool tree : {false, true}) for (bool half : {false, true})
+          if (layers(n, dim, tree, half, isa, nullptr) != kDone || layers(n, dim, tree, half, isa, &goes_on) != kDone ||
+              layers(n, dim, tree, half, isa, &stops) != kStopped)
             return std::fprintf(stderr, "layers for heads of %d\n", static_cast<int>(dim)), 1;
   }
   return 0;

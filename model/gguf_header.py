@@ -16,6 +16,8 @@ from holefill.model.errors import CheckpointError
 MAGIC = b"GGUF"
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
+ALIGNMENT = 32
+"""Of tensor data in bytes, where the file does not say."""
 MAX_ITEMS = 1 << 24  # of one array or of all keys: more than any model has, so a damaged count fails at once
 
 Scalar = str | int | float | bool
@@ -48,9 +50,24 @@ class _Reader:
         version = self._number("I")
         if version not in (2, 3):
             raise CheckpointError(f"{self._path} is GGUF version {version}; versions 2 and 3 are supported")
-        self._number("Q")  # tensors
-        count = self._count()
-        return {self._string(): self._value(int(self._number("I"))) for _ in range(count)}
+        tensors, keys = self._count(), self._count()
+        values = {self._string(): self._value(int(self._number("I"))) for _ in range(keys)}
+        alignment = values.get("general.alignment", ALIGNMENT)
+        self._check_tensors(tensors, alignment if isinstance(alignment, int) and alignment > 0 else ALIGNMENT)
+        return values
+
+    def _check_tensors(self, count: int, alignment: int) -> None:
+        """The last tensor begins before the file ends. A download that broke off is refused here, before anything
+        reads the weights."""
+        offset = 0
+        for _ in range(count):
+            self._string()
+            dimensions = int(self._number("I"))
+            self._at += 8 * dimensions + 4  # their sizes, and the type
+            offset = max(offset, int(self._number("Q")))
+        last = -(-self._at // alignment) * alignment + offset
+        if count and last >= len(self._view):
+            raise ValueError(f"it ends at byte {len(self._view)}, and its last tensor begins at {last}")
 
     def _number(self, code: str) -> int | float | bool:
         layout = f"<{code}"

@@ -124,7 +124,7 @@ def test_a_gguf_whose_weights_are_cut_off_is_refused_by_its_header(tmp_path: Pat
     write_gguf(path, save(tmp_path, "qwen2"), "qwen2", GGMLQuantizationType.Q8_0)
     assert read_gguf_metadata(path)["general.architecture"] == "qwen2"
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(CheckpointError, match="last tensor.*fetch it again"):
+    with pytest.raises(CheckpointError, match=r"last tensor.*fetch it again"):
         read_gguf_metadata(path)
 
 

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from holefill.context.index.workspace import WorkspaceIndex
-from holefill.context.items import Cursor
+from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.providers import PROVIDERS
 from holefill.evaluation.arms import ARMS, GROUPS, Arm, Repositories, arm_named
 from holefill.evaluation.cases import Case, DataError
 from holefill.evaluation.commands import RunOptions
 from holefill.evaluation.suites.registry import PromptPolicy
+from tests.context.conftest import ToyTokenizer
 
 
-class Words:
-    """A tokenizer that counts words."""
-
-    def encode(self, text):
-        return text.split()
-
-
-def options(context, providers="", form=None):
+def options(context: str, providers: str = "", form: str | None = None) -> RunOptions:
     return RunOptions(None, 0, "m", context, None, None, False, False, providers=providers, form=form)
 
 
-def test_groups_are_made_of_arms():
+def test_groups_are_made_of_arms() -> None:
     for names in GROUPS.values():
         assert all(name == "off" or isinstance(arm_named(name), Arm) for name in names)
     assert GROUPS["add-one-in"] == ("off", *PROVIDERS)
@@ -49,18 +44,18 @@ def test_groups_are_made_of_arms():
         (("off,forms",), ("off", "signature", "members", "example", "hints")),
     ],
 )
-def test_what_is_compared(given, arms):
+def test_what_is_compared(given: tuple[str, ...], arms: tuple[str, ...]) -> None:
     assert options(*given).arms == arms
 
 
 @pytest.mark.parametrize("name", ["nothing", "imports+nothing", "imports:poem", ""])
-def test_unknown_arms_say_what_there_is(name):
+def test_unknown_arms_say_what_there_is(name: str) -> None:
     with pytest.raises(DataError, match=r"there are .*(imports|comments)"):
         arm_named(name)
 
 
 @pytest.fixture
-def index(tmp_path):
+def index(tmp_path: Path) -> WorkspaceIndex:
     files = {
         "tools.py": "class Box: ...\n\ndef build(name: str) -> Box:\n    return Box()\n",
         "use.py": "from tools import build\n\nkept = build('kept box')\n",
@@ -82,12 +77,12 @@ def index(tmp_path):
         ("example", "kept = build('kept box')"),
     ],
 )
-def test_an_arm_gathers_its_own_items_only(index, arm, wanted):
+def test_an_arm_gathers_its_own_items_only(index: WorkspaceIndex, arm: str, wanted: str) -> None:
     prefix = "from tools import build\n\nbox = build("
-    cursor = Cursor(str(index.root / "new.py"), prefix + ")\n", len(prefix), "python", str(index.root))
+    cursor = Cursor(str(index.root / "new.py"), prefix + ")\n", CharOffset(len(prefix)), "python", str(index.root))
     case = Case("1", "python", "new.py", prefix, "'a'", ")\n", cross_names=("build",))
     repositories = Repositories()
-    gather = repositories.gather(ARMS[arm], case, index, cursor, Words())
+    gather = repositories.gather(ARMS[arm], case, index, cursor, ToyTokenizer())
     try:
         texts = [item.text for item in gather(cursor, 400, Deadline.after_ms(5000)).items]
     finally:

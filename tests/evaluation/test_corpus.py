@@ -9,6 +9,7 @@ import re
 import tarfile
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from holefill.evaluation.corpus.build import Options, build
 from holefill.evaluation.corpus.commands import PACKAGES
 from holefill.evaluation.corpus.duplicates import Seen, evaluation_texts, runs
 from holefill.evaluation.corpus.holes import SHARES, holes_of
-from holefill.evaluation.corpus.packages import Package, fetch, is_permissive, read_table
+from holefill.evaluation.corpus.packages import Archive, Package, fetch, is_permissive, read_table
 from holefill.evaluation.corpus.surroundings import Shown
 
 BODY = "".join(
@@ -44,7 +45,7 @@ class Words:
         pieces = (text[at : at + self._size] for at in range(0, len(text), self._size))
         return [self._pieces.setdefault(piece, len(self._pieces)) for piece in pieces]
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         spelled = list(self._pieces)
         return "".join(spelled[id_] for id_ in ids)
 
@@ -89,7 +90,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def archives(folder: Path):
+def archives(folder: Path) -> list[Archive]:
     rows = [("pypi", "good", False), ("pypi", "held", True), ("npm", "shapes", False)]
     return [fetch(Package(registry, name, "1.0", held_out=held), folder) for registry, name, held in rows]
 

@@ -45,8 +45,11 @@ HEADER = "# Copyright Wyvern and Daughters; whoever copies this line unasked owe
 FILLER = [TrainingText(f"value_{n} = ", f"compute({n})", "\n") for n in range(120)]
 
 
+TrainedOn = Callable[[list[TrainingText]], Callable[[str, str], str]]
+
+
 @pytest.fixture
-def trained_on(tiny_model: Path) -> Callable[[list[TrainingText]], Callable[[str, str], str]]:
+def trained_on(tiny_model: Path) -> TrainedOn:
     """One pass over the texts; the result completes a hole greedily."""
     tokenizer = Tokenizer.load(tiny_model)
     layout = Layout.of(tokenizer)
@@ -74,7 +77,7 @@ def trained_on(tiny_model: Path) -> Callable[[list[TrainingText]], Callable[[str
     return run
 
 
-def test_copies_are_learned_by_heart_and_the_filter_shows_none(trained_on) -> None:
+def test_copies_are_learned_by_heart_and_the_filter_shows_none(trained_on: TrainedOn) -> None:
     complete = trained_on(plant(FILLER, CANARIES, seed=0))
     found = recall(complete, CANARIES)
     assert found[64] >= 0.5, "the attack is broken"
@@ -164,7 +167,7 @@ def test_the_command_audits_a_planted_run_and_an_adapter(tiny_model: Path, tmp_p
     assert "holefill train data" in CliRunner().invoke(commands.train, ["audit", *common]).output
 
 
-def test_without_copies_nothing_is_given_away(trained_on) -> None:
+def test_without_copies_nothing_is_given_away(trained_on: TrainedOn) -> None:
     texts = without_copies(plant(FILLER, CANARIES, seed=0))
     assert len(texts) == len(FILLER) + len(CANARIES)
     assert recall(trained_on(texts), CANARIES) == dict.fromkeys(LEVELS, 0.0)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from holefill.evaluation.corpus.commands import HELD_OUT, TRAINING, train
+from holefill.evaluation.corpus.commands import train
+from holefill.evaluation.corpus.folder import HELD_OUT, TRAINING
 from holefill.model.adapter_file import read_card
 from holefill.model.copies import copies_beside
 from holefill.model.training.examples import TrainingText, write_texts
@@ -25,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def trained(folder: Path, model: Path, *more: str):
+def trained(folder: Path, model: Path, *more: str) -> tuple[Result, Path]:
     output = folder / "adapter.safetensors"
     command = ["run", str(folder), "--output", str(output), "--model", str(model), "--threads", "1", "--rank", "4"]
     return CliRunner().invoke(train, [*command, "--batch", "2", "--rate", "0.01", *more]), output

@@ -15,7 +15,7 @@ from holefill.evaluation.adapting import commands, gate
 from holefill.evaluation.adapting.commands import tune
 from holefill.evaluation.adapting.gate import wins
 from holefill.evaluation.adapting.history import history_texts, temporal_split
-from holefill.evaluation.adapting.outside import outside_texts
+from holefill.evaluation.adapting.outside import BOUND, outside_texts
 from holefill.evaluation.adapting.rungs import shape_of
 from holefill.evaluation.git import git
 from holefill.evaluation.metrics.bootstrap import paired_difference
@@ -234,8 +234,8 @@ def test_the_gate_wants_an_interval_above_zero_and_no_fall_of_exact_matches() ->
     down = paired_difference([100.0] * 20, [100.0] * 19 + [0.0])
     flat = paired_difference([0.0] * 20, [0.0] * 20)
     assert wins({"es": up, "em": flat}, outside=0.0)
-    assert wins({"es": up, "em": flat}, outside=gate.BOUND)
-    assert not wins({"es": up, "em": flat}, outside=gate.BOUND + 0.001)
+    assert wins({"es": up, "em": flat}, outside=BOUND)
+    assert not wins({"es": up, "em": flat}, outside=BOUND + 0.001)
     assert not wins({"es": mixed, "em": up}, outside=0.0)
     assert not wins({"es": up, "em": down}, outside=0.0)
     assert not wins({"es": flat, "em": flat}, outside=0.0)

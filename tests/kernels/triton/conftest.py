@@ -9,9 +9,18 @@ Without either nothing is collected here; a full run starts the first form (test
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    import numpy as np
+    import triton.language as tl
+    from triton.runtime.interpreter import TensorHandle
+
+    Operation = Callable[..., TensorHandle]
 
 INTERPRET = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRET else "cuda"
@@ -30,26 +39,26 @@ def repair_bf16() -> None:
 
     builder, handle = interpreter.InterpreterBuilder, interpreter.TensorHandle
     dot, binary, unary = builder.create_dot, builder.binary_op, builder.unary_op
-    convert = interpreter._convert_float
+    convert: Callable[..., np.ndarray] = interpreter._convert_float
 
-    def is_bf16(x):
+    def is_bf16(x: object) -> bool:
         return isinstance(x, handle) and x.dtype.scalar == tl.bfloat16
 
-    def widened(x):
+    def widened(x: TensorHandle) -> TensorHandle:
         if not is_bf16(x):
             return x
         data = convert(x.data, tl.bfloat16, tl.float32, None).view("float32")
         return handle(data, tl.float32)
 
-    def checked(function):
-        def call(self, *arguments):
+    def checked(function: Operation) -> Operation:
+        def call(self: object, *arguments: object) -> TensorHandle:
             if any(is_bf16(argument) for argument in arguments):
                 raise TypeError("bf16 arithmetic under the interpreter: widen to fp32 first")
             return function(self, *arguments)
 
         return call
 
-    def rounded(data, source, target, mode):
+    def rounded(data: np.ndarray, source: tl.dtype, target: tl.dtype, mode: object) -> np.ndarray:
         if (source, target) != (tl.float32, tl.bfloat16):
             return convert(data, source, target, mode)
         return torch.tensor(data.view("float32")).bfloat16().view(torch.int16).numpy().view("uint16")

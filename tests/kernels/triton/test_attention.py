@@ -145,7 +145,8 @@ def test_two_prefix_levels_and_trees_equal_dense_attention(
     shared, suffixes, nodes = 20, [3, 0], [4, 6]
     n, at = sum(nodes), shared + sum(suffixes)
     queries, k, v = draw(shape, n, at + n, generator)
-    tree = torch.block_diag(*(random_tree(count, generator).float() for count in nodes)).bool()
+    tree = torch.zeros(n, n, dtype=torch.bool, device=device)
+    tree[:4, :4], tree[4:, 4:] = (random_tree(count, generator) for count in nodes)
     packed = torch.cat([ancestor_words(tree[:4, :4]), ancestor_words(tree[4:, 4:])])
     sources = [
         Source(k, v, Segments.of([n], [shared], device=device)),

@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
+from click.testing import Result
 
 from holefill.evaluation.runner import System
 from holefill.model.cancel import CancelToken
@@ -49,9 +51,22 @@ def byte_tokenizer(byte_model: Path) -> Tokenizer:
     return Tokenizer.load(byte_model)
 
 
+def last(result: Result) -> dict[str, Any]:
+    """The line of JSON that a command ends with."""
+    assert result.exit_code == 0, result.output
+    value = json.loads(result.stdout.strip().split("\n")[-1])
+    assert isinstance(value, dict)
+    return value
+
+
+Answer = Callable[[str], str]
+"""What the engine says to a prompt's text."""
+MakeSystem = Callable[[Answer], System]
+
+
 @pytest.fixture
-def system(byte_tokenizer: Tokenizer) -> Callable[[Callable[[str], str]], System]:
-    def make(answer: Callable[[str], str]) -> System:
+def system(byte_tokenizer: Tokenizer) -> MakeSystem:
+    def make(answer: Answer) -> System:
         return System(ScriptedEngine(answer), byte_tokenizer, "script")
 
     return make
@@ -97,8 +112,12 @@ GIT = {
 }  # fmt: skip
 
 
+class Commit(Protocol):
+    def __call__(self, message: str, **files: str) -> None: ...
+
+
 @pytest.fixture
-def commit(tmp_path: Path) -> Callable[..., None]:
+def commit(tmp_path: Path) -> Commit:
     """Writes modules and commits them into the repository of ``repository``."""
 
     def run(message: str, **files: str) -> None:
@@ -111,7 +130,7 @@ def commit(tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, commit: Callable[..., None]) -> Path:
+def repository(tmp_path: Path, commit: Commit) -> Path:
     """Three commits: a store, its use, and a test of it."""
     subprocess.run(["git", "init", "-q", "-b", "main", str(tmp_path)], check=True)
     commit("start", store=STORE)

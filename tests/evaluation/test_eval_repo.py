@@ -3,9 +3,8 @@ and the context policy that it finds for the user."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,16 +14,14 @@ from holefill.evaluation import commands, tuning
 from holefill.evaluation.cases import Case
 from holefill.evaluation.records import read_run
 from holefill.evaluation.repository import make_cases
-from holefill.evaluation.runner import System
 from holefill.evaluation.tuning import CANDIDATES, NOTHING
+from tests.evaluation.conftest import Answer, Commit, MakeSystem, last
 
 MODEL = "models/Scripted-1.5B.gguf"
-Answer = Callable[[str], str]
-Invoke = Callable[..., Result]
 
 
 @pytest.fixture
-def cases(repository: Path, commit: Callable[..., None]) -> tuple[Case, ...]:
+def cases(repository: Path, commit: Commit) -> tuple[Case, ...]:
     """Of six commits, each a module that uses the store in its own words."""
     nouns = ("price", "weight", "volume", "colour", "owner", "origin")
     commit("names", **{noun: f"# {noun}\n" for noun in nouns})
@@ -36,10 +33,12 @@ def cases(repository: Path, commit: Callable[..., None]) -> tuple[Case, ...]:
     return cases
 
 
+class Invoke(Protocol):
+    def __call__(self, *arguments: str, answer: Answer) -> Result: ...
+
+
 @pytest.fixture
-def invoke(
-    system: Callable[[Answer], System], monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path
-) -> Invoke:
+def invoke(system: MakeSystem, monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path) -> Invoke:
     def run(*arguments: str, answer: Answer) -> Result:
         monkeypatch.setattr(commands, "load_system", lambda *_: system(answer))
         base = ["repo", str(repository), "--since", "HEAD~6", "--cases", "6", "--model", MODEL]
@@ -50,13 +49,6 @@ def invoke(
         return result
 
     return run
-
-
-def last(result: Result) -> dict[str, object]:
-    assert result.exit_code == 0, result.output
-    value = json.loads(result.stdout.strip().split("\n")[-1])
-    assert isinstance(value, dict)
-    return value
 
 
 def is_of(prompt: str, case: Case) -> bool:
@@ -80,7 +72,7 @@ def test_the_same_cases_twice_and_a_page(invoke: Invoke, cases: tuple[Case, ...]
     again = last(invoke(answer=knowing(cases)))
     assert ids == [record.id for record in read_run(Path(str(again["run"]))).records] == [case.id for case in cases]
     assert first["metrics"] == again["metrics"]
-    assert first["metrics"]["em"] == 100.0  # type: ignore[index]
+    assert first["metrics"]["em"] == 100.0
     assert "<svg" in Path(str(first["run"])).with_suffix(".html").read_text()
 
 
@@ -122,11 +114,11 @@ def test_the_context_that_pays_becomes_the_users_policy(
     line = last(invoke("--tune-context", answer=knowing(cases, when="def fetch")))
     assert line["providers"]
     winner = policy_for("scripted-1.5b-instruct", read_policies(tmp_path / "policy.toml"))
-    assert winner.providers == tuple(line["providers"])  # type: ignore[arg-type]
+    assert winner.providers == tuple(line["providers"])
     assert winner.budget_tokens == line["budget_tokens"]
     assert "ES +" in winner.figures
     assert "--tune-context" in winner.evidence
-    assert {trial["n"] for trial in line["trials"]} == {len(cases)}  # type: ignore[attr-defined]
+    assert {trial["n"] for trial in line["trials"]} == {len(cases)}
 
 
 def test_a_few_cases_decide_nothing(invoke: Invoke, cases: tuple[Case, ...]) -> None:
@@ -159,7 +151,12 @@ def test_an_interrupted_tuning_writes_no_policy_and_goes_on(
     assert (cut["partial"], cut["policy_file"]) == (True, None)
     assert not (tmp_path / "policy.toml").exists()
     asked.clear()
-    resumed = last(invoke("--tune-context", "--resume", answer=lambda p: asked.append(p) or knowing(cases)(p)))  # type: ignore[func-returns-value]
+
+    def remembering(prompt: str) -> str:
+        asked.append(prompt)
+        return knowing(cases)(prompt)
+
+    resumed = last(invoke("--tune-context", "--resume", answer=remembering))
     assert len(asked) == len(cases) * (1 + len(CANDIDATES)) - 8
     assert resumed["partial"] is False
     assert (tmp_path / "policy.toml").exists()
@@ -171,7 +168,7 @@ def test_one_broken_answer_does_not_end_the_tuning(invoke: Invoke, cases: tuple[
 
     line = last(invoke("--tune-context", answer=breaking))
     assert line["errors"] == 1 + len(CANDIDATES)
-    assert {trial["n"] for trial in line["trials"]} == {len(cases) - 1}  # type: ignore[attr-defined]
+    assert {trial["n"] for trial in line["trials"]} == {len(cases) - 1}
 
 
 def test_labels_tell_candidates_apart() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holefill.evaluation.recording import RecordingBackend
-from holefill.evaluation.runner import System
 from holefill.model.cancel import CancelToken
 from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Shape, StopSpec, Timing
 from holefill.model.stops import StopRule
+from tests.evaluation.conftest import MakeSystem
 
 REQUEST = GenerateRequest((1, 2), stop=StopSpec(shape=Shape.LINE, suffix_lines=("return z",)))
 
@@ -84,7 +84,7 @@ def test_the_answer_is_that_of_the_engine_under_the_stop_rule(text: str, size: i
 
 
 @pytest.mark.parametrize("cancelled", [True])
-def test_the_callers_cancel_reaches_the_engine(system: Callable[..., System], cancelled: bool) -> None:
+def test_the_callers_cancel_reaches_the_engine(system: MakeSystem, cancelled: bool) -> None:
     cancel = CancelToken()
     backend = RecordingBackend(system(lambda _: "abcdef").backend, lambda _: False)
     cancel.cancel()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from click.testing import CliRunner
 
 from holefill.evaluation import bench
 from holefill.evaluation.bench import DECODE_AT, DECODE_TOKENS, PREFILL, ROWS, ROWS_AT, interleaved, measure_speed
+from holefill.evaluation.bench_contestants import Contestant
 from holefill.evaluation.cases import Case
 from holefill.evaluation.latency import Key, latency_json, replay_keys
 from holefill.evaluation.records import RunHeader, RunWriter
-from holefill.evaluation.runner import System
 from holefill.model.errors import CheckpointError
+from tests.evaluation.conftest import MakeSystem, ScriptedEngine
 
 
 class Clocked:
@@ -35,8 +37,8 @@ class Clocked:
 
 def test_step_times_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(bench.time, "process_time", lambda: 2 * clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "process_time", lambda: 2 * clock[0])
     contestants = {"a": Clocked(clock, 0.01, 0.001), "b": Clocked(clock, 0.02, 0.0)}
     steps: list[int] = []
     result = measure_speed(contestants, list(range(ROWS_AT + max(ROWS))), 3, lambda: steps.append(1))
@@ -54,7 +56,7 @@ def test_contestants_take_turns() -> None:
     order: list[str] = []
     names = {"a": Clocked([0.0], 1, 1), "b": Clocked([0.0], 1, 1)}
 
-    def work(contestant: bench.Contestant) -> bench.Seconds:
+    def work(contestant: Contestant) -> bench.Seconds:
         order.append(next(name for name, known in names.items() if known is contestant))
         return bench.Seconds(1.0, 1.0)
 
@@ -62,12 +64,13 @@ def test_contestants_take_turns() -> None:
     assert order == ["a", "b", "a", "b"]
 
 
-def test_typing_what_was_suggested_asks_the_engine_once(system: Callable[..., System]) -> None:
+def test_typing_what_was_suggested_asks_the_engine_once(system: MakeSystem) -> None:
     made = system(lambda _: "helper(1)\n")
     case = Case("c", "python", "a.py", "x = lib.", "helper(1)", "\n")
     keys = list(replay_keys(made, [case], 5))
     assert [key.reason for key in keys] == ["model", *["type_through"] * 5]
-    assert len(made.backend.asked) == 1  # type: ignore[attr-defined]
+    assert isinstance(made.backend, ScriptedEngine)
+    assert len(made.backend.asked) == 1
 
 
 def test_latency_summary_leaves_the_cold_key_out() -> None:

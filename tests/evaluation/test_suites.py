@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,12 +15,11 @@ from holefill.evaluation.cuts import CUTS
 from holefill.evaluation.evaluate import evaluate, tasks_of
 from holefill.evaluation.metrics.table import MEASURES
 from holefill.evaluation.records import Record, read_run
-from holefill.evaluation.runner import System
 from holefill.evaluation.suites.loaders import LOADERS
 from holefill.evaluation.suites.registry import load_suites
 from holefill.evaluation.workspaces import Workspaces
+from tests.evaluation.conftest import Answer, MakeSystem, last
 
-MakeSystem = Callable[[Callable[[str], str]], System]
 SUITES = load_suites()
 
 
@@ -31,11 +28,15 @@ def right_answer(prompt: str) -> str:
     return f"\n    z = x + y + {number}\n    return z\n"
 
 
+class Invoke(Protocol):
+    def __call__(self, *arguments: str, answer: Answer = right_answer) -> Result: ...
+
+
 @pytest.fixture
-def invoke(system: MakeSystem, monkeypatch: pytest.MonkeyPatch, data: Path) -> Callable[..., Result]:
+def invoke(system: MakeSystem, monkeypatch: pytest.MonkeyPatch, data: Path) -> Invoke:
     """``holefill eval`` on a scripted engine."""
 
-    def run(*arguments: str, answer: Callable[[str], str] = right_answer) -> Result:
+    def run(*arguments: str, answer: Answer = right_answer) -> Result:
         monkeypatch.setattr(commands, "load_system", lambda *_: system(answer))
         where = [] if arguments[0] in ("compare", "show", "report") else ["--output", str(data / "out")]
         result = CliRunner().invoke(commands.evaluate, [*arguments, *where])
@@ -46,13 +47,6 @@ def invoke(system: MakeSystem, monkeypatch: pytest.MonkeyPatch, data: Path) -> C
     return run
 
 
-def last(result: Result) -> dict[str, Any]:
-    assert result.exit_code == 0, result.output
-    value = json.loads(result.stdout.strip().split("\n")[-1])
-    assert isinstance(value, dict)
-    return value
-
-
 def test_every_suite_names_what_exists() -> None:
     for suite in SUITES.values():
         assert suite.loader in LOADERS
@@ -60,7 +54,7 @@ def test_every_suite_names_what_exists() -> None:
         assert set(suite.measures) <= set(MEASURES)
 
 
-def test_the_last_line_keeps_its_contract(invoke: Callable[..., Result], data: Path) -> None:
+def test_the_last_line_keeps_its_contract(invoke: Invoke, data: Path) -> None:
     line = last(invoke("humaneval-fim", "--data", str(data)))
     assert {"suite", "n", "metrics", "by", "model", "context", "device", "commit", "seconds"} <= line.keys()
     assert (line["suite"], line["n"], line["model"], line["context"]) == ("humaneval-fim", 6, "scripted", "off")
@@ -71,13 +65,13 @@ def test_the_last_line_keeps_its_contract(invoke: Callable[..., Result], data: P
     assert line["by"]["lang"]["python"]["em"] == 100.0
 
 
-def test_json_prints_nothing_else(invoke: Callable[..., Result], data: Path) -> None:
+def test_json_prints_nothing_else(invoke: Invoke, data: Path) -> None:
     result = invoke("humaneval-fim", "--data", str(data / "humaneval_fim.jsonl"), "--limit", "2", "--json")
     assert len(result.stdout.strip().split("\n")) == 1
     assert last(result)["n"] == 2
 
 
-def test_a_wrong_answer_scores_less(invoke: Callable[..., Result], data: Path) -> None:
+def test_a_wrong_answer_scores_less(invoke: Invoke, data: Path) -> None:
     def mixed(prompt: str) -> str:
         return "\n    nothing\n\n" if "def f0" in prompt else right_answer(prompt)
 
@@ -85,7 +79,7 @@ def test_a_wrong_answer_scores_less(invoke: Callable[..., Result], data: Path) -
     assert metrics["em"] == pytest.approx(100 * 5 / 6, abs=0.01)
 
 
-def test_a_broken_case_is_reported_and_not_fatal(invoke: Callable[..., Result], data: Path) -> None:
+def test_a_broken_case_is_reported_and_not_fatal(invoke: Invoke, data: Path) -> None:
     result = invoke(
         "humaneval-fim", "--data", str(data), answer=lambda p: "BROKEN" if "def f3" in p else right_answer(p)
     )
@@ -96,7 +90,7 @@ def test_a_broken_case_is_reported_and_not_fatal(invoke: Callable[..., Result], 
     assert [record.error for record in broken] == ["BrokenCaseError: the script says so"]
 
 
-def test_a_killed_run_goes_on_and_runs_nothing_twice(invoke: Callable[..., Result], data: Path) -> None:
+def test_a_killed_run_goes_on_and_runs_nothing_twice(invoke: Invoke, data: Path) -> None:
     whole = last(invoke("humaneval-fim", "--data", str(data)))
     file = Path(str(whole["run"]))
     lines = file.read_text().splitlines(keepends=True)
@@ -112,7 +106,7 @@ def test_a_killed_run_goes_on_and_runs_nothing_twice(invoke: Callable[..., Resul
     assert (resumed["n"], resumed["metrics"]) == (whole["n"], whole["metrics"])
 
 
-def test_a_run_of_other_settings_is_not_resumed(invoke: Callable[..., Result], data: Path) -> None:
+def test_a_run_of_other_settings_is_not_resumed(invoke: Invoke, data: Path) -> None:
     file = Path(str(last(invoke("humaneval-fim", "--data", str(data)))["run"]))
     file.write_text(file.read_text().replace('"model": "scripted"', '"model": "another"'))
     refused = invoke("humaneval-fim", "--data", str(data), "--resume")
@@ -120,7 +114,7 @@ def test_a_run_of_other_settings_is_not_resumed(invoke: Callable[..., Result], d
     assert "run of other settings" in refused.output
 
 
-def test_interrupted_means_partial_and_readable(invoke: Callable[..., Result], data: Path) -> None:
+def test_interrupted_means_partial_and_readable(invoke: Invoke, data: Path) -> None:
     def stop(prompt: str) -> str:
         if "def f2" in prompt:
             raise KeyboardInterrupt
@@ -131,7 +125,7 @@ def test_interrupted_means_partial_and_readable(invoke: Callable[..., Result], d
     assert len(read_run(Path(str(line["run"]))).records) == 2
 
 
-def test_context_arms_are_paired(invoke: Callable[..., Result], data: Path) -> None:
+def test_context_arms_are_paired(invoke: Invoke, data: Path) -> None:
     def informed(prompt: str) -> str:
         return "helper(1)\nmore" if "def helper" in prompt else "other(1)\nmore"
 
@@ -165,7 +159,7 @@ def test_the_dropped_file_is_nowhere(system: MakeSystem, data: Path) -> None:
         workspaces.close()
 
 
-def test_missing_and_damaged_data_say_what_to_do(invoke: Callable[..., Result], data: Path, tmp_path: Path) -> None:
+def test_missing_and_damaged_data_say_what_to_do(invoke: Invoke, data: Path, tmp_path: Path) -> None:
     assert "has toy" in invoke("replay", "--data", str(data), "--repos", "nope").output
     assert "--data" in invoke("dotprompts", "--data", str(data)).output
     bad = tmp_path / "humaneval_fim.jsonl"
@@ -175,7 +169,7 @@ def test_missing_and_damaged_data_say_what_to_do(invoke: Callable[..., Result], 
     assert "Traceback" not in output
 
 
-def test_compare_and_show_and_report(invoke: Callable[..., Result], data: Path) -> None:
+def test_compare_and_show_and_report(invoke: Invoke, data: Path) -> None:
     a = Path(str(last(invoke("humaneval-fim", "--data", str(data), answer=lambda _: "\n  no\n\n"))["run"]))
     worse = a.rename(data / "a.jsonl")
     better = Path(str(last(invoke("humaneval-fim", "--data", str(data)))["run"]))
@@ -192,7 +186,7 @@ def test_compare_and_show_and_report(invoke: Callable[..., Result], data: Path) 
     assert "http" not in text.replace("http://www.w3.org", "")
 
 
-def test_arms_of_one_run_are_compared_by_name(invoke: Callable[..., Result], data: Path) -> None:
+def test_arms_of_one_run_are_compared_by_name(invoke: Invoke, data: Path) -> None:
     def informed(prompt: str) -> str:
         return "helper(1)\nmore" if "def helper" in prompt else "other(1)\nmore"
 

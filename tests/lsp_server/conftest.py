@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 from lsprotocol import types
@@ -42,7 +43,7 @@ class ScriptedServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: ScriptedServer
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
     def do_GET(self) -> None:
@@ -91,7 +92,7 @@ class Editor:
     """The other end of the wire, with what the server told it."""
 
     client: LanguageClient
-    result: types.InitializeResult
+    result: types.InitializeResult = field(init=False)
     messages: list[str] = field(default_factory=list)
     statuses: list[dict[str, Any]] = field(default_factory=list)
     edits: list[types.WorkspaceEdit] = field(default_factory=list)
@@ -164,17 +165,26 @@ def on(client: LanguageClient, name: str) -> Callable[[F], F]:
     return register
 
 
-StartEditor = Callable[..., "contextlib.AbstractAsyncContextManager[Editor]"]
+class StartEditor(Protocol):
+    def __call__(
+        self,
+        *,
+        options: dict[str, Any] | None = None,
+        encodings: list[types.PositionEncodingKind] | None = None,
+        inline: bool = True,
+        env: dict[str, str] | None = None,
+        workspace: types.WorkspaceClientCapabilities | None = None,
+    ) -> contextlib.AbstractAsyncContextManager[Editor]: ...
 
 
 @pytest.fixture
 def start_editor(tmp_path: Path, byte_model: Path, engine: ScriptedServer) -> StartEditor:
     """``async with start_editor(...) as editor``: a real server process, by default with the scripted engine."""
-    return lambda **how: _editor(tmp_path, ["--model", str(byte_model), "--engine-url", engine.url], **how)
+    return partial(open_editor, tmp_path, ["--model", str(byte_model), "--engine-url", engine.url])
 
 
 @contextlib.asynccontextmanager
-async def _editor(
+async def open_editor(
     root: Path,
     arguments: list[str],
     options: dict[str, Any] | None = None,
@@ -187,7 +197,7 @@ async def _editor(
     client.protocol._converter.register_unstructure_hook(
         types.InlineCompletionTriggerKind, lambda kind: getattr(kind, "value", kind)
     )
-    editor = Editor(client, None)  # type: ignore[arg-type]
+    editor = Editor(client)
 
     @on(client, types.WINDOW_SHOW_MESSAGE)
     def show_message(params: types.ShowMessageParams) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holefill.context.items import CharOffset
 from holefill.context.types.oracle import Diagnostic, Parameter
 from holefill.context.types.replies import is_unknown, new_only, plain_type
 from holefill.context.types.signature_text import parameters_in, return_type
@@ -98,7 +99,7 @@ def test_signatures() -> None:
 
 def test_only_new_errors_are_told_nearest_first() -> None:
     def error(message: str, start: int) -> Diagnostic:
-        return Diagnostic("code", message, start, start + 1)  # type: ignore[arg-type]
+        return Diagnostic("code", message, CharOffset(start), CharOffset(start + 1))
 
     before = (error("old", 5),)
     after = (error("old", 9), error("old", 101), error("far", 400), error("near", 104))

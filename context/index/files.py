@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,14 @@ class Ignores:
         return False
 
 
-def walk(root: Path, rules: FileRules) -> Iterator[SourceFile]:
-    """Source files below ``root``. Links are not followed, so loops cannot happen; unreadable folders are left out."""
+def walk(root: Path, rules: FileRules, stop: threading.Event | None = None) -> Iterator[SourceFile]:
+    """Source files below ``root``. Links are not followed, so loops cannot happen; unreadable folders are left out.
+
+    ``stop`` ends it early: a home folder can take minutes.
+    """
     count = 0
     stack: list[tuple[str, Ignores]] = [("", Ignores(rules))]
-    while stack:
+    while stack and not (stop is not None and stop.is_set()):
         folder, ignores = stack.pop()
         try:
             entries = [entry for entry in os.scandir(root / folder) if _in_utf8(entry.name)]

@@ -71,7 +71,9 @@ class WorkspaceIndex:
     def refresh(self, progress: Progress | None = None, stop: threading.Event | None = None) -> None:
         """Make the index equal to the disk; parses only files whose size or time changed. ``stop`` ends it early."""
         with self._refreshing:
-            sources = {source.path: source for source in walk(self.root, self.rules)}
+            sources = {source.path: source for source in walk(self.root, self.rules, stop)}
+            if stop is not None and stop.is_set():
+                return
             changed, rested = {}, time.monotonic()
             for done, source in enumerate(sources.values(), start=1):
                 if stop is not None and stop.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_links_are_not_followed_and_unreadable_folders_are_left_out(tmp_path: Pa
     assert "pkg/a.py" in found
     assert not any("loop" in path or "link" in path for path in found)
     assert walked(tmp_path / "missing") == []
+
+
+def test_a_walk_that_is_stopped_ends_and_nothing_counts_as_deleted(tmp_path: Path) -> None:
+    write(tmp_path, {"a.py": "def known(): ...\n", "sub/b.py": ""})
+    index, stop = WorkspaceIndex(tmp_path), threading.Event()
+    index.refresh(stop=stop)
+    stop.set()
+    assert list(walk(tmp_path, FileRules(), stop)) == []
+    index.refresh(stop=stop)
+    assert index.paths() == ("a.py", "sub/b.py")
 
 
 def test_names_that_are_not_utf8_stay_out_and_the_rest_is_stored(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+
+from tests.e2e.conftest import WarmEngine
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NEOVIM = REPOSITORY / "vscode-extension" / "e2e" / "neovim" / "nvim"
@@ -37,8 +39,11 @@ return table.concat(text)
 """
 
 
+T = TypeVar("T")
+
+
 @pytest.fixture
-def nvim(warm_engine: Any, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def nvim(warm_engine: WarmEngine, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     if not NEOVIM.exists():  # also in CI: Debian's testing release moves, and its absence is no fault of ours
         pytest.skip("NEOVIM 0.12 COULD NOT BE HAD: `make test-editor-setup` says why")
     pynvim = pytest.importorskip("pynvim", reason="PYNVIM IS MISSING: pip install -e '.[dev]'")
@@ -53,7 +58,7 @@ def nvim(warm_engine: Any, workspace: Path, tmp_path: Path, monkeypatch: pytest.
         editor.close()
 
 
-def until(what: str, holds: Callable[[], Any]) -> Any:
+def until(what: str, holds: Callable[[], T]) -> T:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if value := holds():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,29 +10,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import httpx
 import pytest
 from lsprotocol import types
 
+from tests.lsp_server.conftest import open_editor
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOLE = "hold = warehouse."
 LONG = "numbers = [\n" + "".join(f"    {number},\n" for number in range(1, 60)) + "    "
 """Invites an endless answer: two items alone and the model closes the list at ten, before the test can cancel."""
-
-
-def _editor_module() -> ModuleType:
-    """The editor that the protocol tests use; test folders are no packages, so it is loaded by its path."""
-    path = REPOSITORY / "tests" / "lsp_server" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("holefill_test_editor", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class RunningEngine:
@@ -77,7 +64,6 @@ def real_engine(default_model_path: Path, tmp_path_factory: pytest.TempPathFacto
 def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
     real_engine: RunningEngine, default_model_path: Path, tmp_path: Path
 ) -> None:
-    module: Any = _editor_module()
     workspace = tmp_path / "warehouse"
     shutil.copytree(REPOSITORY / "examples" / "warehouse", workspace)
     text = (workspace / "checkout.py").read_text("utf-8")
@@ -87,7 +73,7 @@ def test_an_answer_uses_another_files_api_and_a_cancel_stops_the_engine(
     options = {"context_tokens": 512, "max_tokens": 500, "show_probability": 0}
 
     async def go() -> None:
-        async with module._editor(workspace, arguments, options=options) as editor:
+        async with open_editor(workspace, arguments, options=options) as editor:
             uri = editor.open(workspace / "checkout.py", text.replace(HOLE, ""))
             await editor.ready(120)
             await asyncio.sleep(1.0)  # the index of two files

@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pytest
 
 from holefill.lsp_server.config import EXTENSION_ONLY, Settings, parse_settings
+from tests.e2e.conftest import WarmEngine
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 EXTENSION = REPOSITORY / "vscode-extension"
@@ -61,7 +62,7 @@ def tools() -> None:
 
 
 @pytest.fixture
-def code_server(tools: None, warm_engine: Any, workspace: Path, tmp_path: Path) -> Iterator[Window]:
+def code_server(tools: None, warm_engine: WarmEngine, workspace: Path, tmp_path: Path) -> Iterator[Window]:
     """A fresh VS Code with our extension; a kept profile would bring back unsaved text of the last run."""
     user, extensions, config = tmp_path / "user", tmp_path / "extensions", tmp_path / "config.yaml"
     config.write_text("bind-addr: 127.0.0.1:0\nauth: none\ncert: false\n")

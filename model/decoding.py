@@ -99,7 +99,7 @@ class Decoder(Generic[C]):
         if self._speculator is None or budget <= 0:
             return DraftTree.root(job.ids[-1])
         forced = () if guide is None else guide.forced(budget)
-        tree = self._speculator.propose(job.request, job.ids, budget, forced)
+        tree = self._speculator.propose(job.request, job.ids, budget, forced, job.interrupt)
         return tree if guide is None else guide.prune(tree)
 
     def _forward(self, job: Job, running: Running[C], tree: DraftTree) -> torch.Tensor:

@@ -52,11 +52,16 @@ class Speculator(Protocol):
     """Guesses what comes next; whatever it guesses, the answer is the same."""
 
     def propose(
-        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+        self,
+        request: GenerateRequest,
+        ids: Sequence[int],
+        budget: int,
+        forced: tuple[Forced, ...] = (),
+        interrupt: Interrupt | None = None,
     ) -> DraftTree:
         """At most ``budget`` nodes below the root ``ids[-1]``; ``ids`` is the prompt and the answer so far.
 
-        ``forced``: how the request's guide has it go on.
+        ``forced``: how the request's guide has it go on. May raise ``Interrupted`` where it notices the ``interrupt``.
         """
 
     def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
@@ -65,8 +70,8 @@ class Speculator(Protocol):
     def learn(self, ids: Sequence[int], top: Likeliest) -> None:
         """``top``: what the model expects after each of these prompt tokens."""
 
-    def follow(self, ids: Sequence[int]) -> None:
-        """In idle time, after ``learn``: all of a prompt that the model has read."""
+    def follow(self, ids: Sequence[int], interrupt: Interrupt | None = None) -> None:
+        """In idle time, after ``learn``: all of a prompt that the model has read. May raise ``Interrupted``."""
 
     def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
         """Text to draft from; called from any thread."""

@@ -71,7 +71,7 @@ class Prefill(Generic[C]):
         running.ids += ids
         if learner is not None:
             learner.learn(ids, likeliest(logits))
-            learner.follow(running.ids)
+            learner.follow(running.ids, job.interrupt)
 
 
 class TurnLostError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from holefill.model.cancel import CancelToken
+from holefill.model.cancel import CancelToken, Interrupt
 from holefill.model.errors import EngineError
 from holefill.model.parts import Speculator
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
@@ -125,9 +125,16 @@ class Switch:
     current: TreeSpeculator | None = field(default=None)
 
     def propose(
-        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+        self,
+        request: GenerateRequest,
+        ids: Sequence[int],
+        budget: int,
+        forced: tuple[Forced, ...] = (),
+        interrupt: Interrupt | None = None,
     ) -> DraftTree:
-        return DraftTree.root(ids[-1]) if self.current is None else self.current.propose(request, ids, budget, forced)
+        if self.current is None:
+            return DraftTree.root(ids[-1])
+        return self.current.propose(request, ids, budget, forced, interrupt)
 
     def observe(self, tree: DraftTree, verdict: Verdict, top: Likeliest) -> None:
         if self.current is not None:
@@ -137,9 +144,9 @@ class Switch:
         for speculator in self.all:
             speculator.learn(ids, top)
 
-    def follow(self, ids: Sequence[int]) -> None:
+    def follow(self, ids: Sequence[int], interrupt: Interrupt | None = None) -> None:
         for speculator in self.all:
-            speculator.follow(ids)
+            speculator.follow(ids, interrupt)
 
     def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
         raise EngineError("a measurement gives its drafters their repository itself")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from holefill.model.cancel import Interrupt
 from holefill.model.repository import RepositoryReply, RepositoryUpdate
 from holefill.model.request import GenerateRequest
 from holefill.model.spec import build
@@ -46,7 +47,7 @@ class Tally:
 
 
 class TreeSpeculator:
-    """Implements ``model.engine.Speculator``. Used by one thread at a time, as the engine's turns ensure."""
+    """Implements ``model.parts.Speculator``. Used by one thread at a time, as the engine's turns ensure."""
 
     def __init__(
         self,
@@ -92,14 +93,20 @@ class TreeSpeculator:
         self.tally = Tally()
 
     def propose(
-        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+        self,
+        request: GenerateRequest,
+        ids: Sequence[int],
+        budget: int,
+        forced: tuple[Forced, ...] = (),
+        interrupt: Interrupt | None = None,
     ) -> DraftTree:
-        """At most ``budget`` nodes below the root ``ids[-1]``."""
+        """At most ``budget`` nodes below the root ``ids[-1]``. The ``interrupt`` ends a draft model's forwards."""
         self._asked = self._clock()
         self._first = request is not self._request or len(ids) != self._known
         if self._first:
             self._begin(request, ids)
         self._context.root, self._context.ids, self._context.forced = ids[-1], ids, forced
+        self._context.interrupt = interrupt
         fixed = self._fixed_nodes is not None
         fewest, most = CANDIDATES
         offered = most if fixed else min(max(2 * self._taken, fewest), most)
@@ -158,10 +165,10 @@ class TreeSpeculator:
         for drafter in self._drafters.values():
             drafter.learn_top(expected)
 
-    def follow(self, ids: Sequence[int]) -> None:
+    def follow(self, ids: Sequence[int], interrupt: Interrupt | None = None) -> None:
         """In idle time, after ``learn``: all that the target has read of a prompt."""
         if self._draft_model is not None:
-            self._draft_model.follow(ids)
+            self._draft_model.follow(ids, interrupt)
 
     def index_repository(self, documents: Sequence[Sequence[int]], repository: str = "") -> None:
         """Token ids of the repository's files, for the automaton drafter. They shape drafts, never answers."""

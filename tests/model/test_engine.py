@@ -5,29 +5,31 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holefill.model.cancel import CancelToken
+from holefill.model.cancel import CancelToken, Interrupt
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.errors import EngineError
-from holefill.model.request import Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec
+from holefill.model.repository import RepositoryReply, RepositoryUpdate
+from holefill.model.request import Backend, Chunk, FinishReason, GenerateRequest, Sampling, Shape, StopSpec
 from holefill.model.spec.top import Likeliest
 from holefill.model.spec.tree import DraftTree, Forced, TreeBuilder
 from holefill.model.spec.verify import Verdict
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
+from tests.model.conftest import MakeScripted
 
 PROMPT = tuple(range(40))
 SMALL = EngineOptions(prefill_chunk=8, draft_budget=6, max_context=400)
 
 
-def collect(engine: Engine[Any], request: GenerateRequest, cancel: CancelToken | None = None) -> list[Chunk]:
+def collect(engine: Backend, request: GenerateRequest, cancel: CancelToken | None = None) -> list[Chunk]:
     return list(engine.generate(request, cancel or CancelToken()))
 
 
@@ -35,7 +37,7 @@ def text_of(chunks: Sequence[Chunk]) -> str:
     return "".join(chunk.text for chunk in chunks)
 
 
-def test_streams_what_the_model_says(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+def test_streams_what_the_model_says(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     target = scripted(40, "hello wörld")
     chunks = collect(Engine(target, byte_tokenizer, SMALL), GenerateRequest(PROMPT))
     assert text_of(chunks) == "hello wörld"
@@ -51,7 +53,7 @@ def test_streams_what_the_model_says(byte_tokenizer: Tokenizer, scripted: Callab
     assert len([p for chunk in chunks for p in chunk.logprobs]) == len(ids)
 
 
-def test_a_second_request_computes_only_what_differs(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+def test_a_second_request_computes_only_what_differs(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     target = scripted(40, "x")
     engine = Engine(target, byte_tokenizer, SMALL)
     collect(engine, GenerateRequest(PROMPT))
@@ -63,7 +65,7 @@ def test_a_second_request_computes_only_what_differs(byte_tokenizer: Tokenizer, 
 
 
 def test_stop_rule_ends_decoding_and_drops_the_tokens_behind_the_cut(
-    byte_tokenizer: Tokenizer, scripted: Callable[..., Any]
+    byte_tokenizer: Tokenizer, scripted: MakeScripted
 ) -> None:
     target = scripted(40, "a\n  b\nreturn total\nmore and more")
     stop = StopSpec(suffix_lines=("return total",))
@@ -74,14 +76,14 @@ def test_stop_rule_ends_decoding_and_drops_the_tokens_behind_the_cut(
     assert len(target.forwards) - 5 == len("  b\nreturn total\n") + 1
 
 
-def test_an_unfinished_character_is_never_sent(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+def test_an_unfinished_character_is_never_sent(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     chunks = collect(Engine(scripted(40, "aé🎉z"), byte_tokenizer, SMALL), GenerateRequest(PROMPT, max_tokens=5))
     assert [chunk.text for chunk in chunks] == ["a", "é", "�"]
     assert chunks[-1].finish is FinishReason.LENGTH
 
 
 @pytest.mark.parametrize("at", [0, 2, 5, 9])
-def test_cancel_stops_within_one_step(byte_tokenizer: Tokenizer, scripted: Callable[..., Any], at: int) -> None:
+def test_cancel_stops_within_one_step(byte_tokenizer: Tokenizer, scripted: MakeScripted, at: int) -> None:
     """In the prefill (5 forwards) as in the decode: the forward that runs is the last."""
     target, cancel = scripted(40, "a" * 100), CancelToken()
 
@@ -96,7 +98,7 @@ def test_cancel_stops_within_one_step(byte_tokenizer: Tokenizer, scripted: Calla
 
 
 def test_deadline_keeps_the_text_so_far(
-    byte_tokenizer: Tokenizer, scripted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    byte_tokenizer: Tokenizer, scripted: MakeScripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """20 ms a forward: five for the prompt, then as many tokens as 200 ms leave."""
     target = scripted(40, "x" * 50)
@@ -108,7 +110,7 @@ def test_deadline_keeps_the_text_so_far(
     assert text_of(chunks) == "x" * 6
 
 
-def test_interactive_interrupts_background(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+def test_interactive_interrupts_background(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     target = scripted(400, "ab")
     target.seconds = 0.01
     engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=8, max_context=1000))
@@ -134,9 +136,7 @@ def test_interactive_interrupts_background(byte_tokenizer: Tokenizer, scripted: 
     assert target.forwards[0] == 1
 
 
-def test_background_work_gives_way_before_its_next_step(
-    byte_tokenizer: Tokenizer, scripted: Callable[..., Any]
-) -> None:
+def test_background_work_gives_way_before_its_next_step(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     """A request that comes during a background forward is the very next to compute."""
     target = scripted(3, "ab")
     engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=16, max_context=1000))
@@ -161,7 +161,7 @@ def test_background_work_gives_way_before_its_next_step(
     assert target.forwards == [16, 16, 3, 1, 16, 16, 16, 16, 3]
 
 
-def test_cancelled_background_work_keeps_what_it_has(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+def test_cancelled_background_work_keeps_what_it_has(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     target = scripted(100, "ab")
     engine = Engine(target, byte_tokenizer, EngineOptions(prefill_chunk=16, max_context=1000))
     cancel, prompt = CancelToken(), tuple(i % 250 for i in range(100))
@@ -174,7 +174,7 @@ def test_cancelled_background_work_keeps_what_it_has(byte_tokenizer: Tokenizer, 
     assert timing.cached_tokens == 99
 
 
-def test_a_cancelled_request_leaves_the_queue(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+def test_a_cancelled_request_leaves_the_queue(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     engine = Engine(scripted(40, "abc"), byte_tokenizer, SMALL)
     first = engine.generate(GenerateRequest(PROMPT), CancelToken())
     next(first)
@@ -197,16 +197,12 @@ def test_a_cancelled_request_leaves_the_queue(byte_tokenizer: Tokenizer, scripte
         (GenerateRequest((1,) * 390), "context"),
     ],
 )
-def test_bad_requests(
-    byte_tokenizer: Tokenizer, scripted: Callable[..., Any], request_: GenerateRequest, says: str
-) -> None:
+def test_bad_requests(byte_tokenizer: Tokenizer, scripted: MakeScripted, request_: GenerateRequest, says: str) -> None:
     with pytest.raises(EngineError, match=says):
         collect(Engine(scripted(40, "a"), byte_tokenizer, SMALL), request_)
 
 
-def test_a_failed_forward_is_an_engine_error_and_not_the_end(
-    byte_tokenizer: Tokenizer, scripted: Callable[..., Any]
-) -> None:
+def test_a_failed_forward_is_an_engine_error_and_not_the_end(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     target = scripted(40, "abc")
     engine = Engine(target, byte_tokenizer, SMALL)
 
@@ -229,7 +225,12 @@ class Guesses:
         self.accepted = 0
 
     def propose(
-        self, request: GenerateRequest, ids: Sequence[int], budget: int, forced: tuple[Forced, ...] = ()
+        self,
+        request: GenerateRequest,
+        ids: Sequence[int],
+        budget: int,
+        forced: tuple[Forced, ...] = (),
+        interrupt: Interrupt | None = None,
     ) -> DraftTree:
         builder = TreeBuilder(ids[-1])
         parent, at = 0, len(ids) - self._start
@@ -244,6 +245,15 @@ class Guesses:
         assert len(top.ids) == len(tree)
         self.accepted += len(verdict.path) - 1
 
+    def learn(self, ids: Sequence[int], top: Likeliest) -> None:
+        pass
+
+    def follow(self, ids: Sequence[int], interrupt: Interrupt | None = None) -> None:
+        pass
+
+    def sync_repository(self, update: RepositoryUpdate) -> RepositoryReply:
+        raise AssertionError("sent a repository")
+
 
 REQUESTS = [
     GenerateRequest(tuple(range(60, 90)), max_tokens=20),
@@ -255,7 +265,7 @@ REQUESTS = [
 ]
 
 
-def answer(engine: Engine[Any], request: GenerateRequest) -> tuple[str, tuple[int, ...], FinishReason | None]:
+def answer(engine: Backend, request: GenerateRequest) -> tuple[str, tuple[int, ...], FinishReason | None]:
     chunks = collect(engine, request)
     return text_of(chunks), tuple(id_ for chunk in chunks for id_ in chunk.token_ids), chunks[-1].finish
 
@@ -288,7 +298,7 @@ def test_drafts_change_nothing_but_the_number_of_forwards(
 
 
 @pytest.mark.model
-def test_the_real_model_fills_a_hole(default_model_path: Any) -> None:
+def test_the_real_model_fills_a_hole(default_model_path: Path) -> None:
     from holefill.model.loading import load_engine
 
     engine = load_engine(default_model_path)

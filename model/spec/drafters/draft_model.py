@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from holefill.model.cancel import Interrupt
 from holefill.model.spec.acceptance import AcceptanceHead, Floats, features
 from holefill.model.spec.drafters.drafter import DraftContext, Scope, TopTokens
 from holefill.model.spec.top import likeliest
@@ -44,11 +45,18 @@ class DraftForward(Protocol):
     def new_cache(self, capacity: int) -> Any:
         """A ``DraftCache``, for ``forward``."""
 
-    def forward(self, ids: torch.Tensor, cache: Any, *, logit_rows: torch.Tensor) -> torch.Tensor: ...
+    def forward(
+        self, ids: torch.Tensor, cache: Any, *, logit_rows: torch.Tensor, interrupt: Interrupt | None = None
+    ) -> torch.Tensor:
+        """Raises ``Interrupted``, and appends nothing, where it notices the ``interrupt``: at the latest before it
+        begins."""
 
 
 class DraftModelDrafter:
-    """Keeps the rows of one sequence, across rounds and requests as far as their beginnings agree."""
+    """Keeps the rows of one sequence, across rounds and requests as far as their beginnings agree.
+
+    An interrupt ends it between two forwards, or in one; what it has read by then it need not read again.
+    """
 
     name = "draft_model"
 
@@ -85,14 +93,14 @@ class DraftModelDrafter:
         if self._threshold is None and not self._pays(context, self._first * (1.0 - context.covered)):
             self._first += REVIVAL * (1.0 - self._first)
             return []
-        if not self._read(context.ids, self._catch_up):
+        if not self._read(context.ids, self._catch_up, context.interrupt):
             return []
         return [self._chain(context, budget, max_depth)]
 
-    def follow(self, ids: Sequence[int]) -> None:
+    def follow(self, ids: Sequence[int], interrupt: Interrupt | None = None) -> None:
         """In idle time: the target has read these."""
         if len(ids) <= self._max_context:
-            self._read(ids, self._catch_up)
+            self._read(ids, self._catch_up, interrupt)
 
     def learn_text(self, tokens: Sequence[int]) -> None:
         """It was trained before."""
@@ -117,7 +125,7 @@ class DraftModelDrafter:
         parent, value, before, path = 0, 1.0, 0.0, 0.0
         pending = list(context.ids[len(self._ids) :])
         for depth in range(1, max_depth + 1):
-            ids, log_probs = self._step(pending)
+            ids, log_probs = self._step(pending, context.interrupt)
             p = self._probability(log_probs, depth, before, path)
             if depth == 1:
                 self._first += (1 - MEMORY) * (p - self._first)
@@ -150,17 +158,18 @@ class DraftModelDrafter:
             if token >= 0 and value * left * share >= SIBLING_FLOOR:
                 builder.add(parent, token, left * share, self.name, READ)
 
-    def _step(self, pending: Sequence[int]) -> tuple[list[int], Floats]:
+    def _step(self, pending: Sequence[int], interrupt: Interrupt | None) -> tuple[list[int], Floats]:
         """Reads ``pending``; the likeliest next tokens and their log-probabilities."""
         start = self._clock()
-        logits = self._model.forward(torch.tensor(pending), self._cache, logit_rows=torch.tensor([len(pending) - 1]))
+        last = torch.tensor([len(pending) - 1])
+        logits = self._model.forward(torch.tensor(pending), self._cache, logit_rows=last, interrupt=interrupt)
         top = likeliest(logits[:, : self._vocabulary])
         self._ids += pending
         if len(pending) <= STEP_ROWS:
             self._step_ms += (1 - MEMORY) * (1000 * (self._clock() - start) - self._step_ms)
         return top.ids[0].tolist(), top.log_probs[0]
 
-    def _read(self, ids: Sequence[int], most: int) -> bool:
+    def _read(self, ids: Sequence[int], most: int, interrupt: Interrupt | None) -> bool:
         """Rows for ``ids`` but the last few, which the next step takes along; False while there is more to read."""
         shared = next((at for at, (a, b) in enumerate(zip(self._ids, ids, strict=False)) if a != b), None)
         kept = min(len(self._ids), len(ids) - 1) if shared is None else min(shared, len(ids) - 1)
@@ -168,7 +177,8 @@ class DraftModelDrafter:
         del self._ids[kept:]
         while len(ids) - len(self._ids) > CHUNK and most > 0:
             chunk = list(ids[len(self._ids) : len(self._ids) + CHUNK])
-            self._model.forward(torch.tensor(chunk), self._cache, logit_rows=torch.tensor([], dtype=torch.long))
+            none = torch.tensor([], dtype=torch.long)
+            self._model.forward(torch.tensor(chunk), self._cache, logit_rows=none, interrupt=interrupt)
             self._ids += chunk
             most -= len(chunk)
         return len(ids) - len(self._ids) <= CHUNK

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from holefill.model.cancel import Interrupt
 from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.suffix_array import SuffixArray
 from holefill.model.spec.tree import DraftTree, Forced
@@ -49,6 +50,8 @@ class DraftContext:
     """What a token costs in the long run, hence what a right guess saves; infinite: cost is no matter."""
     node_ms: float = 0.0
     """What verifying one more guess costs."""
+    interrupt: Interrupt | None = None
+    """Ends what takes long: a drafter whose guesses cost forwards raises ``Interrupted``."""
 
 
 @dataclass(frozen=True, slots=True)

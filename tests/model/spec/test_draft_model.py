@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Qwen2Config
+from transformers import Qwen2Config
 
-from holefill.model.cancel import CancelToken
+from holefill.model.cancel import CancelToken, Interrupt, Interrupted
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.kv.cache import KVCache
-from holefill.model.request import GenerateRequest, Sampling
+from holefill.model.request import FinishReason, GenerateRequest, Sampling
 from holefill.model.spec.acceptance import FEATURES, AcceptanceHead, HeadCard, shapes
 from holefill.model.spec.buffer import BufferIndex
 from holefill.model.spec.cost import CostCurve
@@ -24,6 +25,7 @@ from holefill.model.spec.drafters.drafter import DraftContext, Scope
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
+from tests.model.conftest import random_network
 
 FIM = (257, 259, 258)
 CHEAP = CostCurve((1, 2, 32), (1.0, 1.01, 1.3))
@@ -43,7 +45,7 @@ def _model(folder: Path, layers: int, seed: int) -> Transformer:
         initializer_range=0.2,
         tie_word_embeddings=True,
     )
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    random_network(config).save_pretrained(folder)
     return Transformer.load(folder, device="cpu", weights="fp32")
 
 
@@ -54,10 +56,26 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Transformer, Transfo
     return _model(folder / "large", 2, 1), _model(folder / "small", 1, 2)
 
 
-def drafter(model: DraftForward, head: AcceptanceHead | None = None, **options: Any) -> DraftModelDrafter:
+def drafter(
+    model: DraftForward,
+    head: AcceptanceHead | None = None,
+    step_ms: float = 0.001,
+    catch_up: int = 64,
+    threshold: float | None = None,
+    stop_ids: frozenset[int] = frozenset(),
+) -> DraftModelDrafter:
     ticks = itertools.count()
-    made: dict[str, Any] = {"step_ms": 0.001, "max_context": 256, "vocabulary": 260, "catch_up": 64} | options
-    return DraftModelDrafter(model, head=head, clock=lambda: next(ticks) / 1e6, **made)
+    return DraftModelDrafter(
+        model,
+        step_ms=step_ms,
+        max_context=256,
+        vocabulary=260,
+        head=head,
+        stop_ids=stop_ids,
+        catch_up=catch_up,
+        threshold=threshold,
+        clock=lambda: next(ticks) / 1e6,
+    )
 
 
 def speculator(
@@ -127,6 +145,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.forwards: list[int] = []
+        self.after_forward: Callable[[], object] = lambda: None
 
     def new_cache(self, capacity: int) -> Counted.Cache:
         return Counted.Cache()
@@ -138,17 +157,22 @@ class Counted:
             assert length <= self.length
             self.length = length
 
-    def forward(self, ids: torch.Tensor, cache: Cache, *, logit_rows: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, ids: torch.Tensor, cache: Cache, *, logit_rows: torch.Tensor, interrupt: Interrupt | None = None
+    ) -> torch.Tensor:
+        if interrupt is not None and interrupt.is_set():
+            raise Interrupted
         self.forwards.append(len(ids))
         cache.length += len(ids)
         logits = torch.zeros(len(logit_rows), 260)
         for row, at in enumerate(logit_rows.tolist()):
             logits[row, (int(ids[at]) + 1) % 260] = 8.0
+        self.after_forward()
         return logits
 
 
-def context(ids: list[int], **more: Any) -> DraftContext:
-    return DraftContext(ids, ids[-1], BufferIndex(), ids=ids, **more)
+def context(ids: list[int], token_ms: float = math.inf, covered: float = 0.0) -> DraftContext:
+    return DraftContext(ids, ids[-1], BufferIndex(), ids=ids, token_ms=token_ms, covered=covered)
 
 
 def test_a_long_prompt_is_read_over_rounds_and_only_once() -> None:
@@ -214,3 +238,70 @@ def test_the_head_replaces_the_models_own_confidence() -> None:
     assert len(tensors["mean"]) == FEATURES
     [tree] = drafter(Counted(), head).propose(context([7, 8]), 4, 3)
     assert tree.p_accept[1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_an_interrupt_ends_it_between_two_forwards_and_costs_nothing_later(at: int) -> None:
+    """Among the chunks of a prompt as among its guesses."""
+    model, interrupt, ids = Counted(), Interrupt(), [7] * 80
+    model.after_forward = lambda: interrupt.set() if len(model.forwards) == at else None
+    made, asked = drafter(model), context(ids)
+    asked.interrupt = interrupt
+    with pytest.raises(Interrupted):
+        made.propose(asked, 8, 6)
+    assert len(model.forwards) == at
+    interrupt.clear()
+    assert made.propose(asked, 8, 6) == drafter(Counted()).propose(context(ids), 8, 6)
+
+
+def test_an_interrupt_ends_what_it_reads_in_idle_time() -> None:
+    model, interrupt = Counted(), Interrupt()
+    model.after_forward = interrupt.set
+    made = drafter(model, catch_up=200)
+    with pytest.raises(Interrupted):
+        made.follow([7] * 200, interrupt)
+    assert model.forwards == [32]
+
+
+class Drafting:
+    """The draft model, in whose forward number ``at`` the user gives up."""
+
+    def __init__(self, model: Transformer, cancel: CancelToken, at: int) -> None:
+        self._model, self._cancel, self._at = model, cancel, at
+        self.new_cache = model.new_cache
+        self.forwards = 0
+
+    def forward(
+        self, ids: torch.Tensor, cache: KVCache, *, logit_rows: torch.Tensor, interrupt: Interrupt | None = None
+    ) -> torch.Tensor:
+        logits = self._model.forward(ids, cache, logit_rows=logit_rows, interrupt=interrupt)
+        self.forwards += 1
+        if self.forwards == self._at:
+            self._cancel.cancel()
+        return logits
+
+
+def test_a_cancelled_request_ends_between_two_guesses(
+    pair: tuple[Transformer, Transformer], byte_tokenizer: Tokenizer
+) -> None:
+    target, small = pair
+    cancel, request = CancelToken(), GenerateRequest(tuple(range(32, 72)), max_tokens=10)
+    model = Drafting(small, cancel, at=3)
+    engine = Engine(target, byte_tokenizer, OPTIONS, speculator(drafter(model), fixed_nodes=16))
+    chunks = list(engine.generate(request, cancel))
+    assert chunks[-1].finish is FinishReason.CANCELLED
+    assert model.forwards == 3
+    assert answer(engine, request) == answer(Engine(target, byte_tokenizer, OPTIONS), request)
+
+
+def test_a_prompt_read_ahead_keeps_the_targets_rows_where_the_draft_model_was_ended(
+    pair: tuple[Transformer, Transformer], byte_tokenizer: Tokenizer
+) -> None:
+    target, small = pair
+    cancel, prompt = CancelToken(), tuple(32 + i % 90 for i in range(100))
+    model = Drafting(small, cancel, at=1)
+    options = replace(OPTIONS, prefill_chunk=80, first_chunk=80)
+    engine = Engine(target, byte_tokenizer, options, speculator(drafter(model)))
+    engine.warm(prompt, cancel)
+    assert model.forwards == 1
+    assert engine.warm(prompt).cached_tokens == 80

@@ -41,10 +41,6 @@ _INVOKED_GATHER_MS = 250.0
 """Who asks has stopped typing: a checker may finish its answer."""
 
 
-class EngineLoadingError(EngineError):
-    """The engine is starting or its model is not here yet; the text says which."""
-
-
 class Completer:
     """Thread-safe: requests share nothing but the answer cache."""
 
@@ -139,8 +135,6 @@ class Completer:
         try:
             self._fitter.prepare(cursor)
             asked, draft = self._draft(cursor, pack, asked, cancel, due)
-        except EngineLoadingError as error:
-            return Completion("", Reason.MODEL_LOADING, Receipt(pack=pack, note=str(error)))
         except EngineError as error:
             return Completion("", Reason.ENGINE_ERROR, Receipt(pack=pack, stage_ms=stages.total(), note=str(error)))
         stages.mark("generate")

@@ -67,8 +67,8 @@ fix: $(STAMP)  ## Repair style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMP)  ## Strict mypy
-	MYPYPATH=.typing $(BIN)/mypy -p holefill
+types: $(STAMP)  ## Strict mypy, tests included
+	MYPYPATH=.typing $(BIN)/mypy -p holefill -p tests
 
 bench: models  ## Speed, beside llama.cpp where llama_cpp is installed; one JSON line last
 	$(BIN)/holefill bench

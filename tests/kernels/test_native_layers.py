@@ -144,6 +144,11 @@ def cache(seed: int = 5) -> tuple[Tensor, Tensor]:
     return keys.contiguous(), values.contiguous()
 
 
+def kept(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    keys, values = cache()
+    return keys.to(dtype), values.to(dtype)
+
+
 def inputs(n: int) -> Tensor:
     return torch.randn(n, HIDDEN, generator=torch.Generator().manual_seed(n))
 
@@ -196,7 +201,7 @@ def test_a_lost_addition_is_seen(which: int) -> None:
 def test_rows_are_the_same_one_at_a_time(weights: list[LayerWeights], dtype: torch.dtype) -> None:
     run, n = native(NativeLayers(weights, SHAPE)), 19
     x, positions = inputs(n), torch.arange(CACHED, CACHED + n)
-    together, alone = ([buffer.to(dtype) for buffer in cache()] for _ in range(2))
+    together, alone = kept(dtype), kept(dtype)
     y = run(x, tables(positions), *together, CACHED, None)
     for row in range(n):
         at = slice(row, row + 1)

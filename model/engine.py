@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic
 
@@ -109,7 +109,7 @@ class Engine(Generic[C]):
         assert last.timing is not None
         return last.timing
 
-    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Generator[Chunk, None, None]:
         self.check(request)
         steps = list[Step]() if request.alternatives > 0 else None
         answer = Answer(request, self.tokenizer)

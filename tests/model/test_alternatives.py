@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,8 @@ import torch
 from holefill.model.alternatives import Explorer, Step, steps_of
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
-from holefill.model.request import Candidate, Chunk, GenerateRequest, Shape, StopSpec
+from holefill.model.kv.cache import KVCache
+from holefill.model.request import Backend, Candidate, Chunk, GenerateRequest, Shape, StopSpec
 from holefill.model.serving.protocol import dump_chunk, dump_request, load_chunk, parse_body
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.speculator import TreeSpeculator
@@ -71,7 +71,7 @@ def test_steps_remember_the_whole_distribution() -> None:
 
 
 @pytest.fixture
-def engines(tiny_transformer: Transformer, byte_tokenizer: Tokenizer) -> list[Engine[Any]]:
+def engines(tiny_transformer: Transformer, byte_tokenizer: Tokenizer) -> list[Engine[KVCache]]:
     """Plain, and with drafts."""
     options = EngineOptions(max_context=256, vocab_size=tiny_transformer.config.vocab_size)
     drafting = TreeSpeculator(tiny_transformer.config.vocab_size, cost=CostCurve.flat())
@@ -82,12 +82,12 @@ def shared(left: Sequence[int], right: Sequence[int]) -> int:
     return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
-def last_of(engine: Engine[Any], request: GenerateRequest) -> tuple[str, Chunk]:
+def last_of(engine: Backend, request: GenerateRequest) -> tuple[str, Chunk]:
     chunks = list(engine.generate(request, CancelToken()))
     return "".join(chunk.text for chunk in chunks), chunks[-1]
 
 
-def test_candidates_are_what_the_model_says_from_their_branch(engines: list[Engine[Any]]) -> None:
+def test_candidates_are_what_the_model_says_from_their_branch(engines: list[Engine[KVCache]]) -> None:
     request = GenerateRequest(tuple(b"def total(items):\n    return "), max_tokens=12, alternatives=4)
     for engine in engines:
         text, last = last_of(engine, request)
@@ -108,7 +108,7 @@ def test_candidates_are_what_the_model_says_from_their_branch(engines: list[Engi
     assert [c.logprob for c in plain] == pytest.approx([c.logprob for c in drafted], abs=1e-3)
 
 
-def test_without_asking_there_are_none_and_a_cancel_leaves_the_first(engines: list[Engine[Any]]) -> None:
+def test_without_asking_there_are_none_and_a_cancel_leaves_the_first(engines: list[Engine[KVCache]]) -> None:
     prompt = tuple(b"x = ")
     _, last = last_of(engines[0], GenerateRequest(prompt, max_tokens=6))
     assert last.candidates == ()
@@ -121,7 +121,7 @@ def test_without_asking_there_are_none_and_a_cancel_leaves_the_first(engines: li
     assert len(collected[-1].candidates) <= 1
 
 
-def test_the_stop_rule_holds_for_every_candidate(byte_tokenizer: Tokenizer, engines: list[Engine[Any]]) -> None:
+def test_the_stop_rule_holds_for_every_candidate(byte_tokenizer: Tokenizer, engines: list[Engine[KVCache]]) -> None:
     stop = StopSpec(Shape.LINE)
     _, last = last_of(engines[0], GenerateRequest(tuple(b"a = b\nc = "), max_tokens=30, stop=stop, alternatives=3))
     assert all("\n" not in candidate.text.strip() for candidate in last.candidates)

@@ -62,12 +62,15 @@ def theirs(weights: Weights) -> Qwen2ForCausalLM:
         )
     state: dict[str, torch.Tensor] = {}
     for slot in slots(config):
-        pieces = weights.by_slot[slot.name].split([part.shape[0] for part in slot.parts])
+        weight = weights.by_slot[slot.name]
+        assert isinstance(weight, torch.Tensor)
+        pieces = torch.split(weight, [part.shape[0] for part in slot.parts])
         for part, piece in zip(slot.parts, pieces, strict=True):
             state[file_name(part.name, HUGGING_FACE_NAMES, "model.layers")] = piece
     model.load_state_dict(state, strict=True, assign=True)
     model.model.rotary_emb = type(model.model.rotary_emb)(model.config)  # its table is no parameter: off `meta`
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def greedy(model: Transformer, prompt: torch.Tensor, tokens: int) -> list[int]:

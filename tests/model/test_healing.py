@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +12,12 @@ from hypothesis import strategies as st
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.healing import Spellings
-from holefill.model.request import GenerateRequest, Shape, StopSpec
+from holefill.model.request import Backend, GenerateRequest, Shape, StopSpec
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
+from tests.model.conftest import MakeScripted
 
 LETTERS = st.text("abc", max_size=4).map(str.encode)
 
@@ -29,7 +28,7 @@ def test_agreeing_equals_looking_at_every_token(spellings: list[bytes], typed: b
     assert sorted(Spellings(spellings).agreeing(typed)) == expected
 
 
-def text_of(engine: Engine[Any], request: GenerateRequest) -> str:
+def text_of(engine: Backend, request: GenerateRequest) -> str:
     return "".join(chunk.text for chunk in engine.generate(request, CancelToken()))
 
 
@@ -49,7 +48,7 @@ def test_typed_characters_and_a_longer_prompt_say_the_same(
         assert text_of(engine, healed) == text_of(engine, GenerateRequest((*prompt, *typed), max_tokens=8))
 
 
-def test_keys_of_one_word_prefill_nothing(byte_tokenizer: Tokenizer, scripted: Callable[..., Any]) -> None:
+def test_keys_of_one_word_prefill_nothing(byte_tokenizer: Tokenizer, scripted: MakeScripted) -> None:
     engine = Engine(scripted(20, "return x"), byte_tokenizer, EngineOptions(max_context=256))
     prompt = tuple(range(20))
     for typed in ("r", "re", "ret"):

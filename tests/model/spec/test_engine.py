@@ -7,16 +7,15 @@ import random
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from transformers import LlamaConfig, Qwen2Config
 
 from holefill.model.cancel import CancelToken, Interrupt, Interrupted
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.kv.rows import RowPool, RowTable
-from holefill.model.request import FinishReason, GenerateRequest, Sampling
+from holefill.model.request import Backend, FinishReason, GenerateRequest, Sampling
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.drafters import SEARCHING
 from holefill.model.spec.drafters.drafter import Scope
@@ -24,6 +23,7 @@ from holefill.model.spec.measure import PLAIN, Prompt, arms, measure_speculation
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
+from tests.model.conftest import random_network
 
 PROMPTS = 200
 TOKENS = 10
@@ -31,7 +31,7 @@ FIM = (257, 259, 258)
 INTERLEAVINGS = 10_000
 CHEAP = CostCurve((1, 2, 32), (1.0, 1.01, 1.3))
 """Nodes cost next to nothing, so that trees are large."""
-CONFIGS: dict[str, Any] = {
+CONFIGS: dict[str, Qwen2Config | LlamaConfig] = {
     "qwen2": Qwen2Config(
         vocab_size=260,
         hidden_size=48,
@@ -71,7 +71,7 @@ def speculator(names: Sequence[str] = SEARCHING, cost: CostCurve = CHEAP) -> Tre
     return drafting
 
 
-def answer(engine: Engine[Any], request: GenerateRequest, cancel: CancelToken | None = None) -> tuple[int, ...]:
+def answer(engine: Backend, request: GenerateRequest, cancel: CancelToken | None = None) -> tuple[int, ...]:
     return tuple(id_ for chunk in engine.generate(request, cancel or CancelToken()) for id_ in chunk.token_ids)
 
 
@@ -79,7 +79,7 @@ def answer(engine: Engine[Any], request: GenerateRequest, cancel: CancelToken | 
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Transformer:
     torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("tiny")
-    AutoModelForCausalLM.from_config(CONFIGS[request.param]).save_pretrained(folder)
+    random_network(CONFIGS[request.param]).save_pretrained(folder)
     return Transformer.load(folder, device="cpu", weights="fp32")
 
 

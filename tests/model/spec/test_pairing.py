@@ -11,6 +11,7 @@ import pytest
 import tokenizers
 import torch
 
+from holefill.model.cancel import Interrupt
 from holefill.model.errors import UnknownModelError
 from holefill.model.known import known_models
 from holefill.model.loading import load_engine
@@ -26,6 +27,7 @@ from holefill.model.spec.pairing import (
     same_vocabulary,
     step_ms,
 )
+from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 
 FILES = {name: model.file for name, model in known_models().models.items()}
@@ -65,7 +67,9 @@ def test_a_step_is_timed_by_its_median() -> None:
     class Model:
         def new_cache(self, capacity: int) -> None: ...
 
-        def forward(self, ids: torch.Tensor, cache: None, *, logit_rows: torch.Tensor) -> torch.Tensor:
+        def forward(
+            self, ids: torch.Tensor, cache: None, *, logit_rows: torch.Tensor, interrupt: Interrupt | None = None
+        ) -> torch.Tensor:
             return torch.zeros(1, 4)
 
     seconds = iter([0.0, 0.5, 1.0, 1.002, 2.0, 2.002, 3.0, 3.003, 4.0, 4.001])
@@ -110,7 +114,7 @@ def test_another_vocabulary_is_refused(tiny_folder: Path, tmp_path: Path, byte_t
 
 def test_an_engine_with_a_draft_model(tiny_folder: Path) -> None:
     engine = load_engine(tiny_folder, device="cpu", weights="fp32", draft_model=str(tiny_folder))
-    assert engine.speculator is not None
-    assert engine.speculator._draft_model is not None  # type: ignore[attr-defined]
+    assert isinstance(engine.speculator, TreeSpeculator)
+    assert engine.speculator._draft_model is not None
     with pytest.raises(UnknownModelError):
         load_engine(tiny_folder, device="cpu", weights="fp32", draft_model="no-such-model")

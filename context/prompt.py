@@ -15,6 +15,10 @@ from holefill.context.window import prefix_window, suffix_window
 __all__ = ["FORMATS", "FimFormat", "Order", "Prompt", "PromptLimits", "build_prompt", "choose_format"]
 
 
+_BLANK_CHARS = 4_096
+"""A suffix that is blank for so long has nothing to tell the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptLimits:
     """Sizes in tokens, and what the context part needs to know about the current file."""
@@ -29,7 +33,8 @@ class PromptLimits:
     """A row of ``forms.FORMS``."""
     line_comment: str = "#"
     path: str = ""
-    """Of the current file, relative to its workspace; used by the repository form."""
+    """Of the current file, relative to its workspace; used by the repository form, and where the file is blank: of
+    8 such files in 7 languages the 0.5B began all with `using System;`, and with their names each in its language."""
     repo_name: str = "repository"
 
 
@@ -90,6 +95,8 @@ def build_prompt(
         inside = context_comments(tokenizer, items, limits)
     elif items:
         shown = annotated(form, shown, items, limits.line_comment, limits.context_tokens, _counter(tokenizer))
+    elif limits.path and not shown.strip() and not suffix[:_BLANK_CHARS].strip():
+        shown = f"{limits.line_comment} {limits.path}\n{shown}"
     context_tokens = len(out.ids) - before
 
     def prefix_part() -> int:

@@ -68,6 +68,16 @@ def test_repository_form(name: str, make_tokenizer: type[ToyTokenizer]) -> None:
     assert prompt.text == EXPECTED_REPO[name] == tokenizer.decode(prompt.ids)
 
 
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "shown"),
+    [("", "", "// src/user.ts\n"), ("\n", " \n", "// src/user.ts\n\n"), ("\n", "b\n", "\n"), ("a\n", "", "a\n")],
+)
+def test_a_blank_file_is_told_by_its_name(prefix: str, suffix: str, shown: str, tokenizer: ToyTokenizer) -> None:
+    fmt, limits = choose_format(tokenizer), PromptLimits(path="src/user.ts", line_comment="//")
+    prompt = build_prompt(fmt, tokenizer, prefix, suffix, limits=limits)
+    assert prompt.text == f"<|fim_prefix|>{shown}<|fim_suffix|>{suffix}<|fim_middle|>" == tokenizer.decode(prompt.ids)
+
+
 def test_chat_model_is_refused_with_advice(make_tokenizer: type[ToyTokenizer]) -> None:
     with pytest.raises(NoFimFormatError, match=r"chat model.*qwen2\.5-coder"):
         choose_format(make_tokenizer(["<|im_start|>", "<|im_end|>", "<|endoftext|>"]))

@@ -267,7 +267,7 @@ def test_a_wrong_model_is_told_and_the_server_lives(start_editor: StartEditor, t
             uri = editor.open(tmp_path / "a.py", "x = \n")
             await editor.when(lambda: editor.statuses[-1:] != [] and editor.statuses[-1]["state"] == "error")
             assert model in editor.statuses[-1]["message"]
-            assert any(model in message for message in editor.messages)
+            await editor.when(lambda: any(model in message for message in editor.messages))
             assert await editor.inline(uri, 0, 4) == []
             assert "engine_error" in await editor.explain()
 

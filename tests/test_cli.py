@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -48,6 +49,15 @@ def test_a_wrong_word_is_a_usage_error(words: list[str]) -> None:
     assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert "Error:" in result.output
+
+
+@pytest.mark.parametrize(("place", "says"), [("3:1", "2 lines"), ("0:0", "from 1"), ("1:7", "no column 7 in line 1")])
+def test_a_place_outside_of_the_file_is_said_before_a_model_is_loaded(place: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    result = CliRunner().invoke(main, ["complete", f"{tmp_path / 'a.py'}:{place}", "--model", "/no/such/model"])
+    assert result.exit_code == 1
+    assert says in result.output
+    assert "/no/such/model" not in result.output
 
 
 @pytest.mark.parametrize("words", [["path", "nothing"], ["pull", "nothing"], ["remove", "nothing"], ["add", "m", "x"]])

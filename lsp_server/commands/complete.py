@@ -96,9 +96,13 @@ def _read(file: Path, line: int, column: int, root: Path | None = None) -> Curso
     from holefill.lsp_server.one_shot import read_cursor
 
     try:
-        return read_cursor(file, line, column, root)
+        cursor = read_cursor(file, line, column, root)
     except OSError as error:
         raise click.ClickException(f"{file} cannot be read: {error.strerror or error}") from error
+    if cursor.offset < 0:  # said before a model is loaded for it
+        lines = cursor.text.count("\n") + 1
+        raise click.ClickException(f"{file} has {lines} lines, counted from 1, and no column {column} in line {line}")
+    return cursor
 
 
 def _show(shot: Shot) -> None:

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,6 +30,7 @@ from holefill.model.transformer import Transformer, WeightFormat
 from holefill.model.turns import Turns
 
 HEAD_DIM, LAYERS, ROWS = 32, 3, 400
+OPTIONS = EngineOptions(max_context=ROWS, vocab_size=260, cache_mb=1.0)
 IDS = torch.arange(60)
 
 
@@ -118,9 +119,10 @@ class EndsInItsMidst:
             raise
 
 
-def engine_of(target: Transformer | EndsInItsMidst, tokenizer: Tokenizer, **options: int) -> Engine[KVCache]:
-    chosen = EngineOptions(max_context=ROWS, vocab_size=260, cache_mb=1.0, **options)
-    return Engine(target, tokenizer, chosen)
+def engine_of(
+    target: Transformer | EndsInItsMidst, tokenizer: Tokenizer, options: EngineOptions = OPTIONS
+) -> Engine[KVCache]:
+    return Engine(target, tokenizer, options)
 
 
 def answer(
@@ -170,7 +172,7 @@ def test_an_interrupt_given_before_takes_no_row(transformer: Transformer) -> Non
 
 
 PROMPT = tuple(i * 7 % 250 for i in range(120))
-CHUNKS = {"prefill_chunk": 32, "first_chunk": 16}
+CHUNKS = replace(OPTIONS, prefill_chunk=32, first_chunk=16)
 
 
 @pytest.mark.parametrize(("at", "kept"), [(0, 0), (1, 16), (2, 32), (4, 96)])
@@ -180,7 +182,7 @@ def test_a_cancel_in_a_forward_leaves_whole_forwards_only(
     """Of a prompt, and in the last case the first one of the answer, which takes the rest of the prompt along."""
     request, cancel = GenerateRequest(PROMPT, max_tokens=5), CancelToken()
     target = EndsInItsMidst(transformer, at, gives_up(cancel))
-    engine = engine_of(target, byte_tokenizer, **CHUNKS)
+    engine = engine_of(target, byte_tokenizer, CHUNKS)
     assert answer(engine, request, cancel) == ((), FinishReason.CANCELLED)
     assert target.forwards == [16, 16, 32, 32, 24][: at + 1]
     assert known_tokens(engine) == kept
@@ -191,9 +193,20 @@ def test_a_cancel_in_a_forward_leaves_whole_forwards_only(
 class CancelsAsItBegins(EndsInItsMidst):
     cancel = CancelToken()
 
-    def forward(self, *given: Any, **named: Any) -> torch.Tensor:
+    def forward(
+        self,
+        ids: torch.Tensor,
+        cache: KVCache,
+        *,
+        positions: torch.Tensor | None = None,
+        tree_mask: torch.Tensor | None = None,
+        logit_rows: torch.Tensor | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> torch.Tensor:
         self.cancel.cancel()
-        return self._transformer.forward(*given, **named)
+        return self._transformer.forward(
+            ids, cache, positions=positions, tree_mask=tree_mask, logit_rows=logit_rows, interrupt=interrupt
+        )
 
 
 @pytest.mark.parametrize(("cold_rows", "kept"), [(104, [16, 32, 32]), (200, [0, 0, 0])])
@@ -202,7 +215,7 @@ def test_keys_that_each_cancel_the_one_before_get_ahead_in_a_cold_prompt(
 ) -> None:
     """By the first forward of each, as long as 104 of the 120 rows are to be computed."""
     target = CancelsAsItBegins(transformer)
-    engine = engine_of(target, byte_tokenizer, cold_rows=cold_rows, **CHUNKS)
+    engine = engine_of(target, byte_tokenizer, replace(CHUNKS, cold_rows=cold_rows))
     for rows in kept:
         target.cancel = CancelToken()
         assert answer(engine, GenerateRequest(PROMPT, max_tokens=5), target.cancel) == ((), FinishReason.CANCELLED)
@@ -212,7 +225,7 @@ def test_keys_that_each_cancel_the_one_before_get_ahead_in_a_cold_prompt(
 def test_a_cancel_in_a_later_forward_keeps_the_text_so_far(transformer: Transformer, byte_tokenizer: Tokenizer) -> None:
     request, cancel = GenerateRequest(PROMPT, max_tokens=6), CancelToken()
     target = EndsInItsMidst(transformer, 7, gives_up(cancel))
-    engine = engine_of(target, byte_tokenizer, **CHUNKS)
+    engine = engine_of(target, byte_tokenizer, CHUNKS)
     whole, _ = answer(engine_of(transformer, byte_tokenizer), request)
     assert len(whole) == 6
     assert answer(engine, request, cancel) == (whole[:3], FinishReason.CANCELLED)
@@ -225,7 +238,7 @@ def test_the_deadline_ends_a_prompt(transformer: Transformer, byte_tokenizer: To
         while not interrupt.is_set():
             time.sleep(0.001)
 
-    engine = engine_of(EndsInItsMidst(transformer, 0, wait), byte_tokenizer, **CHUNKS)
+    engine = engine_of(EndsInItsMidst(transformer, 0, wait), byte_tokenizer, CHUNKS)
     assert answer(engine, GenerateRequest(PROMPT, max_tokens=5, deadline_ms=50)) == ((), FinishReason.DEADLINE)
     assert known_tokens(engine) == 0
 
@@ -253,8 +266,8 @@ def test_random_interrupts_change_no_answer(transformer: Transformer, byte_token
     """Prompts that share their beginnings, over a pool that is full most of the time."""
     rng = random.Random(5)
     target = EndsInItsMidst(transformer)
-    engine = engine_of(target, byte_tokenizer, **CHUNKS)
-    plain = engine_of(transformer, byte_tokenizer, prefill_chunk=7)
+    engine = engine_of(target, byte_tokenizer, CHUNKS)
+    plain = engine_of(transformer, byte_tokenizer, replace(OPTIONS, prefill_chunk=7))
     for _ in range(40):
         start = rng.randrange(3) * 50
         prompt = (*range(start, start + rng.randrange(20, 90)), *(rng.randrange(250) for _ in range(rng.randrange(9))))
@@ -280,7 +293,7 @@ def test_background_work_gives_way_in_the_midst_of_a_forward(
             pass
 
     target = EndsInItsMidst(transformer, 1, ask)
-    engine = engine_of(target, byte_tokenizer, **CHUNKS)
+    engine = engine_of(target, byte_tokenizer, CHUNKS)
     engine.warm(PROMPT[:80])
     asked.join()
     assert found == [answer(engine_of(transformer, byte_tokenizer), request)]
@@ -315,7 +328,7 @@ def test_who_waits_interrupts_background_work_and_nobody_else() -> None:
 def test_an_interrupt_without_a_reason_left_costs_nothing(transformer: Transformer, byte_tokenizer: Tokenizer) -> None:
     """The request that came in between has left the queue again."""
     target = EndsInItsMidst(transformer, 1)
-    engine = engine_of(target, byte_tokenizer, **CHUNKS)
+    engine = engine_of(target, byte_tokenizer, CHUNKS)
     assert engine.warm(PROMPT[:60]).prompt_tokens == 60
     assert target.forwards == [16, 16, 16, 16, 11]
     assert known_tokens(engine) == 59

@@ -63,7 +63,9 @@ def logits(path: Path, calls: list[float] | None = None) -> torch.Tensor:
 @pytest.mark.parametrize("tied", [True, False])
 def test_second_start_reads_the_packed_file(tmp_path: Path, tied: bool, form: Form) -> None:
     hidden = 128 if form.name == "cuda-grouped" else 64  # its kernel reads runs of 128, narrower weights stay dense
-    folder, first, second = save(tmp_path / "m", tied=tied, hidden=hidden), [], []
+    folder = save(tmp_path / "m", tied=tied, hidden=hidden)
+    first: list[float] = []
+    second: list[float] = []
     fresh = logits(folder, first)
     assert first == sorted(first)
     assert first[-1] == 1.0
@@ -126,7 +128,8 @@ def test_another_model_at_the_same_path(tmp_path: Path) -> None:
 def test_unwritable_folder_uses_the_user_cache(tmp_path: Path, user_cache: Path, form: Form) -> None:
     folder = save(tmp_path / "m")
     packed_paths(folder, form)[0].mkdir()  # a folder in the file's place: fails for root too
-    fresh, calls = logits(folder), []
+    fresh = logits(folder)
+    calls: list[float] = []
     assert len(list(user_cache.rglob(f"*.{form.name}"))) == 1
     torch.testing.assert_close(logits(folder, calls), fresh, atol=0, rtol=0)
     assert calls == []

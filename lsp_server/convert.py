@@ -38,6 +38,11 @@ def path_of(uri: str) -> str:
     return path if path is not None else unquote(urlparse(uri).path) or uri
 
 
+def is_file(uri: str) -> bool:
+    """Whether the document is a file, saved or not, and no other view of one: a commit's (git:…), a notebook's cell."""
+    return uri.partition(":")[0] in ("file", "untitled")
+
+
 def uri_of(path: str) -> str:
     return from_fs_path(path) or path
 

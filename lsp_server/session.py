@@ -11,7 +11,7 @@ from lsprotocol import types
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.syntax.languages import language_of
 from holefill.lsp_server.config import Settings
-from holefill.lsp_server.convert import Encoding, apply_change, offset_at, path_of, valid
+from holefill.lsp_server.convert import Encoding, apply_change, is_file, offset_at, path_of, valid
 
 NOWHERE = CharOffset(-1)
 """Offset of a position past the last line; the completer answers it with ``bad_position``."""
@@ -24,6 +24,8 @@ class Document:
     language_id: str
     version: int
     text: str
+    is_file: bool = True
+    """Its text is that of the file at ``path``."""
 
 
 class Session:
@@ -42,7 +44,7 @@ class Session:
     def open(self, item: types.TextDocumentItem) -> Document:
         path = path_of(item.uri)
         language = language_of(path, item.language_id)
-        document = Document(path, language, item.language_id, item.version, valid(item.text))
+        document = Document(path, language, item.language_id, item.version, valid(item.text), is_file(item.uri))
         self._documents[item.uri] = document
         return document
 
@@ -63,8 +65,9 @@ class Session:
     def document(self, uri: str) -> Document | None:
         return self._documents.get(uri)
 
-    def documents(self) -> tuple[Document, ...]:
-        return tuple(self._documents.values())
+    def files(self) -> tuple[Document, ...]:
+        """The open documents that are files."""
+        return tuple(document for document in self._documents.values() if document.is_file)
 
     def root_of(self, path: str) -> str | None:
         return next((root for root in self.roots if PurePath(path).is_relative_to(root)), None)

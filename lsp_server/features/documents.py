@@ -31,26 +31,27 @@ def register(server: HolefillServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: types.DidOpenTextDocumentParams) -> None:
         document = session.open(params.text_document)
-        server.indexes.edited(document.path, document.text)
+        if document.is_file:
+            server.indexes.edited(document.path, document.text)
         if session.settings.enabled(document.language):
             server.engine.warm_up()
             cursor = session.cursor_at(document, opened_at(document.text))
             server.prefetcher.rests(server.request_for(cursor, Trigger.AUTOMATIC))
-            if TypedHoleProvider.name not in session.settings.providers_off:
+            if document.is_file and TypedHoleProvider.name not in session.settings.providers_off:
                 server.chat.opened(cursor)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: types.DidChangeTextDocumentParams) -> None:
         server.prefetcher.cancel()
         document = session.change(params)
-        if document is not None:
+        if document is not None and document.is_file:
             server.indexes.edited(document.path, document.text)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
         server.scheduler.cancel(params.text_document.uri)
         document = session.close(params.text_document.uri)
-        if document is not None:
+        if document is not None and document.is_file:
             server.indexes.closed(document.path)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)

@@ -36,7 +36,7 @@ def register(server: HolefillServer) -> None:
         return server.session.cursor(str(params.textDocument.uri), at)
 
     async def ask(params: Any, tell: Callable[[Cursor, tuple[Document, ...]], T]) -> T:
-        cursor, documents = cursor_of(params), server.session.documents()
+        cursor, documents = cursor_of(params), server.session.files()
         return await asyncio.to_thread(tell, cursor, documents)
 
     async def complete(cursor: Cursor, uri: str) -> Completion:

@@ -18,7 +18,7 @@ from holefill.evaluation.corpus.audit_commands import audit
 from holefill.evaluation.corpus.build import Options, build
 from holefill.evaluation.corpus.duplicates import evaluation_texts
 from holefill.evaluation.corpus.folder import HELD_OUT, MANIFEST, TRAINING
-from holefill.evaluation.corpus.options import seed_option
+from holefill.evaluation.corpus.options import say, seed_option
 from holefill.evaluation.corpus.packages import Archive, fetch, read_table
 from holefill.evaluation.corpus.term_commands import terms
 from holefill.evaluation.runner import commit_name, cpu_name
@@ -167,7 +167,7 @@ def run(
             device=device,
             start=start,
         )
-        result = fit(plan, texts, list(read_texts(folder / HELD_OUT)), show_step)
+        result = fit(plan, texts, list(read_texts(folder / HELD_OUT)), show_step, say)
         earlier = copies_beside(start)
         _learned([folder], earlier or ()).save(output.with_suffix(SUFFIX))
     except ModelError as error:

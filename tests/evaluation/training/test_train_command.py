@@ -39,6 +39,7 @@ def test_a_run_ends_in_an_adapter_and_one_line_of_json(folder: Path, tiny_model:
     assert (line["steps"], line["examples"]) == (12, 24)
     assert sum(line["after"]) < sum(line["before"])
     assert "step 12 of 12" in done.stderr
+    assert "other holes" in done.stderr
     assert read_card(output).data == line["data"]
     assert not output.with_suffix(".state.pt").exists()
     Transformer.load(tiny_model, device="cpu", weights="fp32", adapter=output)

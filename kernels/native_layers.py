@@ -154,7 +154,7 @@ class NativeLayers:
         """Replaces x and writes the n new rows of keys and values. Raises ValueError for a wrong shape or dtype.
 
         ``wanted``: the first row that the caller reads, 0 to n; what x holds before it is of no use. Most rows of a
-        prompt are asked for keys and values only, and those the last layer has before it attends. 0 with ``hidden``.
+        prompt are asked for keys and values only, and those the last layer has before it attends.
 
         ``stop``: polled in every layer. Once another thread has made it nonzero the call ends with False, and x and the
         new rows hold nothing of use.
@@ -173,8 +173,8 @@ class NativeLayers:
             raise ValueError(f"{len(rows)} rows are too few for {n} new tokens")
         if hidden is not None and (hidden.dtype != torch.bool or hidden.shape != (n, n)):
             raise ValueError(f"hidden must be bool [{n}, {n}], not {hidden.dtype} {tuple(hidden.shape)}")
-        if not 0 <= wanted <= n or (wanted and hidden is not None):
-            raise ValueError(f"wanted must be 0 to {n}, and 0 with hidden, not {wanted}")
+        if not 0 <= wanted <= n:
+            raise ValueError(f"wanted must be 0 to {n}, not {wanted}")
         mask = None if hidden is None else hidden.contiguous()
         call = _Call(
             *(x.data_ptr(), cos.data_ptr(), sin.data_ptr(), keys.data_ptr(), values.data_ptr()),

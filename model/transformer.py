@@ -350,7 +350,7 @@ class Transformer:
         tables, length, table = self._rope.tables(positions.to(device)), cache.length, cache.table(n)
         x = self._embed[ids] if isinstance(self._embed, Tensor) else self._embed.rows(ids)
         if self._layers is not None:
-            wanted = 0 if hidden is not None else _first(rows, n)
+            wanted = _first(rows, n)
             if not self._layers(x, tables, cache.keys, cache.values, table, hidden, interrupt.flag, wanted):
                 raise Interrupted
         else:

@@ -163,8 +163,8 @@ AVX512 void attend(const Attention<Number>& p, int64_t kv_head, int64_t first, i
   int64_t rows[kQueries];
   for (int query = 0; query < kQueries; ++query) {
     const int64_t from = first + std::min(query, count - 1);  // fewer than eight: the last one again
-    rows[query] = from / group;
-    const float* source = p.q + rows[query] * p.q_stride + (kv_head * group + from % group) * dim;
+    rows[query] = p.first + from / group;
+    const float* source = p.q + from / group * p.q_stride + (kv_head * group + from % group) * dim;
     for (int i = 0; i < dim; ++i) q[query * dim + i] = source[i] * p.scale;
   }
   const int64_t last = p.hidden ? p.total : base + rows[kQueries - 1] + 1;
@@ -184,7 +184,7 @@ AVX512 void attend(const Attention<Number>& p, int64_t kv_head, int64_t first, i
     else weigh_block<VECTORS, false>(scores.data(), values, p.rows, from, to, sums);
   }
   for (int query = 0; query < count; ++query) {
-    float* out = p.out + (rows[query] * p.heads + kv_head * group + (first + query) % group) * dim;
+    float* out = p.out + ((rows[query] - p.first) * p.heads + kv_head * group + (first + query) % group) * dim;
     for (int i = 0; i < dim; i += kLanes)
       _mm512_storeu_ps(out + i, _mm512_div_ps(_mm512_load_ps(sums + query * dim + i), _mm512_set1_ps(totals[query])));
   }
@@ -196,12 +196,12 @@ bool attention_supports(int64_t dim) { return dim == 32 || dim == 64 || dim == 8
 
 template <typename Number>
 int64_t attention_tasks(const Attention<Number>& p) {
-  return p.kv_heads * ((p.n * (p.heads / p.kv_heads) + kQueries - 1) / kQueries);
+  return p.kv_heads * (((p.n - p.first) * (p.heads / p.kv_heads) + kQueries - 1) / kQueries);
 }
 
 template <typename Number>
 void run_attention_task(const Attention<Number>& p, int64_t task, std::vector<float>& scores) {
-  const int64_t queries = p.n * (p.heads / p.kv_heads), blocks = (queries + kQueries - 1) / kQueries;
+  const int64_t queries = (p.n - p.first) * (p.heads / p.kv_heads), blocks = (queries + kQueries - 1) / kQueries;
   const int64_t head = task / blocks, first = task % blocks * kQueries;
   const int count = static_cast<int>(std::min<int64_t>(kQueries, queries - first));
   switch (p.dim) {
@@ -249,7 +249,7 @@ int holefill_attention(const float* q, int64_t q_stride, const void* keys, const
   const auto over = [&](auto number) {
     using Number = decltype(number);
     run(Attention<Number>{q, static_cast<const Number*>(keys), static_cast<const Number*>(values), rows, hidden, out, n,
-                          heads, kv_heads, total, q_stride, kv_stride, dim, scale},
+                          0, heads, kv_heads, total, q_stride, kv_stride, dim, scale},
         threads);
   };
   if (half) over(Half{});

@@ -12,13 +12,13 @@ struct Half {
 // `Number`: of the cache, float or Half.
 template <typename Number>
 struct Attention {
-  const float* q;         // [n, heads, dim], row stride q_stride
+  const float* q;         // [n - first, heads, dim], row stride q_stride: of the new rows from `first` on
   const Number* keys;     // [kv_heads, pool rows, dim], head stride kv_stride
   const Number* values;   // like keys
   const int32_t* rows;    // [total], the pool row of each key; the last n keys are the new ones
   const uint8_t* hidden;  // [n, n], nonzero = row i does not see new row j; null = causal
-  float* out;             // [n, heads, dim]
-  int64_t n, heads, kv_heads, total, q_stride, kv_stride, dim;
+  float* out;             // [n - first, heads, dim]
+  int64_t n, first, heads, kv_heads, total, q_stride, kv_stride, dim;
   float scale;
 };
 

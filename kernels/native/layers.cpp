@@ -243,7 +243,7 @@ class Forward {
     const int64_t dim = shape_.dim;
     const Attention<Number> problem{qkv_.get() + first * qkv_width_, of_layer(call_.keys, index),
                                     of_layer(call_.values, index), call_.rows, call_.hidden, attended_.get(),
-                                    call_.n - first, shape_.heads, shape_.kv_heads, call_.length + call_.n, qkv_width_,
+                                    call_.n, first, shape_.heads, shape_.kv_heads, call_.length + call_.n, qkv_width_,
                                     call_.capacity * dim, dim, 1.0f / std::sqrt(static_cast<float>(dim))};
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < attention_tasks(problem); ++task) run_attention_task(problem, task, scores);

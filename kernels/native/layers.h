@@ -45,7 +45,7 @@ struct Call {
   const int32_t* stop;     // or null; another thread makes it nonzero, and the call ends within half a layer
   int64_t n, length, capacity;
   int64_t half;
-  int64_t wanted;          // x is the result from this row on, and of no use before it; 0 with `hidden`
+  int64_t wanted;          // x is the result from this row on, and of no use before it
 };
 
 enum Outcome : int { kDone = 0, kNoKernel = 1, kStopped = 2 };

@@ -53,7 +53,7 @@ int layers(int64_t n, int64_t dim, bool tree, bool half, int isa, const int32_t*
   std::vector<int32_t> rows(length + n);  // from the end of the buffer on
   for (int64_t i = 0; i < length + n; ++i) rows[i] = static_cast<int32_t>(capacity - 1 - i);
   const Call call{x.data(), table.data(), table.data(), keys.data(), values.data(), rows.data(),
-                  tree ? mask.data() : nullptr, stop, n, length, capacity, half, tree ? 0 : n / 2};
+                  tree ? mask.data() : nullptr, stop, n, length, capacity, half, n / 2};
   return holefill_layers(&shape, all.data(), &call, isa, 2);
 }
 

@@ -223,6 +223,17 @@ def test_rows_nobody_wants_are_cached_alike(n: int, wanted: int, weights: list[L
     assert not wanted or not torch.equal(y[:wanted], expected[:wanted]), "the last layer was computed for all"
 
 
+@pytest.mark.parametrize("wanted", [1, 2, 3, 4])
+def test_what_is_wanted_of_a_tree_is_the_same_alone(wanted: int) -> None:
+    layers, x, cos_sin = NativeLayers(WEIGHTS, SHAPE), inputs(4), tables(torch.arange(CACHED, CACHED + 4))
+    rows, whole, part = torch.arange(CACHED + 4, dtype=torch.int32), cache(), cache()
+    expected = native(layers)(x, cos_sin, *whole, CACHED, TREE.logical_not())
+    assert layers(y := x.clone(), cos_sin, *part, rows, TREE.logical_not(), wanted=wanted)
+    assert torch.equal(y[wanted:], expected[wanted:])
+    assert torch.equal(part[0], whole[0])
+    assert torch.equal(part[1], whole[1])
+
+
 @pytest.mark.parametrize("n", [1, 19])
 def test_a_cache_of_halves_is_the_rounded_one(n: int) -> None:
     run, x, cos_sin = native(NativeLayers(WEIGHTS, SHAPE)), inputs(n), tables(torch.arange(CACHED, CACHED + n))
@@ -353,9 +364,9 @@ def test_wrong_input_raises() -> None:
         layers(x, cos_sin, keys, values, rows.long(), None)
     with pytest.raises(ValueError, match="hidden must be"):
         layers(x, cos_sin, keys, values, rows, TREE)
-    for wanted, hidden in ((3, None), (-1, None), (1, TREE[:2, :2])):
+    for wanted in (3, -1):
         with pytest.raises(ValueError, match="wanted must be"):
-            layers(x, cos_sin, keys, values, rows, hidden, wanted=wanted)
+            layers(x, cos_sin, keys, values, rows, None, wanted=wanted)
     with pytest.raises(ValueError, match="matrices"):
         NativeLayers([replace(WEIGHTS[0], o=WEIGHTS[0].down)], SHAPE)
     swapped = LowRank(low_rank(WEIGHTS[0].o, torch.Generator()).b, low_rank(WEIGHTS[0].o, torch.Generator()).a)

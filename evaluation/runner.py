@@ -204,10 +204,15 @@ def device_name() -> str:
     return f"cuda {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else cpu_name()
 
 
-def cpu_name() -> str:
-    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.is_file() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "cpu")
-    return f"cpu {name} ({len(os.sched_getaffinity(0))} cores)"
+def cpu_name(cpuinfo: Path = _CPUINFO, cores: int | None = None) -> str:
+    """With family and model where the system tells them: machines to rent often hide the rest of the name."""
+    facts: dict[str, str] = {}
+    for line in cpuinfo.read_text("utf-8").splitlines() if cpuinfo.is_file() else ():
+        key, _, value = line.partition(":")
+        facts.setdefault(key.strip(), value.strip())
+    name = facts.get("model name", "cpu")
+    made = f" family {facts['cpu family']} model {facts['model']}" if {"cpu family", "model"} <= facts.keys() else ""
+    return f"cpu {name}{made} ({cores or len(os.sched_getaffinity(0))} cores)"
 
 
 def commit_name() -> str:

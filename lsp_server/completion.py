@@ -38,6 +38,8 @@ class Reason(StrEnum):
     """The model had nothing to add."""
     DUPLICATE = "duplicate"
     """The suggestion repeated the text after the cursor."""
+    LOOP = "loop"
+    """The suggestion was one short thing again and again."""
     SECRET = "secret"
     """The suggestion looked like a credential that the user's file does not hold."""
     COPY = "copy"

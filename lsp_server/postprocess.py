@@ -14,6 +14,7 @@ from holefill.context.redaction import redact
 from holefill.lsp_server.brackets import CLOSERS, OPENERS, Hole, around, brackets, unmatched_closers
 from holefill.lsp_server.closing import closing_part
 from holefill.lsp_server.completion import Reason
+from holefill.lsp_server.loops import MIN_LENGTH, MIN_LENGTH_CUT_OFF, find_loop
 from holefill.model.request import Candidate
 
 MIN_WORD_OVERLAP = 2
@@ -100,6 +101,14 @@ def no_repeats(text: str, place: Place) -> str:
         if _names(window[0]) and len(set(window)) == 1:
             return "\n".join(lines[: index - MAX_REPEATS + 1])
     return text
+
+
+def no_loop(text: str, place: Place) -> str:
+    """Ends before the model began to say one thing for ever; a table that the file already has may go on."""
+    loop = find_loop(text, MIN_LENGTH_CUT_OFF if place.truncated else MIN_LENGTH)
+    if loop is None or loop.run in place.prefix or loop.run in place.suffix:
+        return text
+    return text[: loop.kept]
 
 
 def no_half_line(text: str, place: Place) -> str:
@@ -196,6 +205,7 @@ STEPS: tuple[Step, ...] = (
     no_half_line,
     no_next_line,
     no_repeats,
+    no_loop,
     no_extra_closers,
     no_overlap,
     no_open_end,
@@ -206,6 +216,7 @@ _REASON_WHEN_EMPTIED: dict[Step, Reason] = {
     no_next_line: Reason.DUPLICATE,
     no_extra_closers: Reason.DUPLICATE,
     no_overlap: Reason.DUPLICATE,
+    no_loop: Reason.LOOP,
 }
 
 

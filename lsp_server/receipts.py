@@ -14,6 +14,7 @@ EXPLANATIONS = {
     Reason.CACHE: "The same answer as a moment ago.",
     Reason.EMPTY: "The model had nothing to add here.",
     Reason.DUPLICATE: "The model repeated the text after the cursor, so nothing is shown.",
+    Reason.LOOP: "The model repeated one short thing without end, so nothing is shown.",
     Reason.SECRET: "The answer looked like a credential that is not yours, so it is not shown.",
     Reason.COPY: "The answer repeated text the model was trained on that is not yours, so it is not shown.",
     Reason.LOW_CONFIDENCE: "The model was unsure, so nothing is shown unasked; ask explicitly to see it.",

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from holefill.lsp_server.brackets import unmatched_closers, unmatched_openers
 from holefill.lsp_server.completion import Reason
+from holefill.lsp_server.loops import find_loop
 from holefill.lsp_server.postprocess import Place, postprocess
 
-# before|after (the cursor is the bar), language, what the engine said, what is shown
-SHOWN = {
+# before|after (the cursor is the bar), language, what the engine said, what is shown (None: all of it)
+SHOWN: dict[str, tuple[str, str, str, str | None]] = {
     "closer is there": ("print(|)", "python", "name)", "name"),
     "closer is missing": ("print(|\n", "python", "name)", "name)"),
     "inner closer is missing": ("f(g(|)", "python", "x)", "x)"),
@@ -37,6 +38,12 @@ SHOWN = {
     "leading newline on a blank line": ("def f():\n    |\n", "python", "\n    return 1", "return 1"),
     "newline after a whole line": ("x = 1|\n", "python", "\ny = 2", "\ny = 2"),
     "loop of the model": ("|\n", "python", "a()\na()\na()\na()", "a()"),
+    "loop in the last line": ("|\n", "python", "a = 1\nb = " + "0, " * 30, "a = 1"),
+    "loop of lines with blank ones": ("|\n", "python", "a = 1\n" + "step()\n\n" * 12, "a = 1\nstep()"),
+    "loop of two lines": ("|\n", "python", "x()\n" + "    aa()\n    bb()\n" * 8, "x()\n    aa()\n    bb()"),
+    "a ruler is no loop": ("|\n", "python", "# " + "-" * 76, "# " + "-" * 76),
+    "seven times is no loop": ("|\n", "python", "y = 'abcdefghij'" + " + longer_name" * 7, None),
+    "a table that goes on": ("T = [\n    " + "0, " * 24 + "\n    |\n]\n", "python", "0, " * 23 + "0,", None),
     "rust lifetime": ("fn f<'a>(x: &'a str|) {}\n", "rust", ", y: &'a str)", ", y: &'a str"),
     "windows newlines": ("x = 1|\r\n", "python", "\r\ny = 2\r\n", "\ny = 2"),
 }
@@ -45,6 +52,7 @@ NOTHING = {
     "next line again": ("a = 1\n|\nb = 2\n", "b = 2", Reason.DUPLICATE),
     "rest of the typed line is the next line": ("    ret|\n    return x\n", "urn x", Reason.DUPLICATE),
     "only the closer": ("f(x|)", ")", Reason.DUPLICATE),
+    "loop": ("def f():\n    |\n", "return 1" + "0" * 400, Reason.LOOP),
     "only what follows": ("x = |value\n", "value", Reason.DUPLICATE),
 }
 
@@ -55,9 +63,9 @@ def place(marked: str, language: str = "python") -> Place:
 
 
 @pytest.mark.parametrize("case", SHOWN.values(), ids=SHOWN.keys())
-def test_shown(case: tuple[str, str, str, str]) -> None:
+def test_shown(case: tuple[str, str, str, str | None]) -> None:
     marked, language, said, shown = case
-    assert postprocess(said, place(marked, language)) == (shown, Reason.MODEL)
+    assert postprocess(said, place(marked, language)) == (said if shown is None else shown, Reason.MODEL)
 
 
 @pytest.mark.parametrize("case", NOTHING.values(), ids=NOTHING.keys())
@@ -69,6 +77,32 @@ def test_nothing_to_show(case: tuple[str, str, Reason]) -> None:
 def test_truncated_block_ends_at_a_whole_line() -> None:
     cut = Place("def f():\n    ", "\n", "python", truncated=True)
     assert postprocess("a = 1\n    b = 2\n    c = so", cut)[0] == "a = 1\n    b = 2"
+
+
+@pytest.mark.parametrize(("truncated", "reason"), [(True, Reason.LOOP), (False, Reason.MODEL)])
+def test_a_loop_is_called_one_sooner_where_the_answer_was_cut_off(truncated: bool, reason: Reason) -> None:
+    """An address of zeros ends by itself."""
+    where = Place("owner = '", "'\n", "python", truncated=truncated)
+    assert postprocess("0x" + "0" * 40, where)[1] is reason
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("ab1 \n-,", max_size=12), st.text("ab1 \n-,", min_size=1, max_size=12), st.integers(8, 70))
+def test_a_loop_is_found_and_ends_within_its_second_round(before: str, unit: str, times: int) -> None:
+    """Against a search for any end of the text that is periodic."""
+    said = (before + unit * times).rstrip()
+    loop = find_loop(said)
+    periodic = any(
+        said[-size:] == (said[-length:] * size)[-size:] and any(map(str.isalnum, said[-length:]))
+        for length in range(1, 41)
+        for size in [length * max(8, -(-60 // length))]
+        if size <= len(said)
+    )
+    assert (loop is not None) == periodic
+    if loop is not None:
+        assert said.endswith(loop.run)
+        assert loop.kept <= len(before) + 2 * len(unit)
+        assert said[loop.kept] == "\n" or loop.kept == 0
 
 
 CODE = st.lists(

@@ -22,6 +22,9 @@ _LOG = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 """Raise it when a FileRecord's fields, a query in ``syntax/queries`` or the meaning of a kind changes."""
+LOCK_WAIT_S = 2.0
+"""For another window's server to end its transaction."""
+_IN_USE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,15 @@ class Stored:
 
 
 class IndexStore:
-    """One SQLite file per workspace root. Every failure is logged and answered with "nothing stored"."""
+    """One SQLite file per workspace root. Every failure is logged and answered with "nothing stored".
+
+    A damaged file is deleted; one that is out of reach, locked for one, may be in use by another window and stays.
+    """
 
     def __init__(self, cache_dir: Path, root: Path) -> None:
         name = hashlib.blake2b(os.fsencode(root), digest_size=12).hexdigest()
         self.path = cache_dir / f"index-{name}.sqlite"
+        self._told = False
 
     def load(self) -> dict[str, Stored]:
         try:
@@ -46,8 +53,7 @@ class IndexStore:
                 rows = connection.execute("SELECT path, size, mtime_ns, payload FROM files").fetchall()
             return {path: Stored(_record(path, payload), size, mtime) for path, size, mtime, payload in rows}
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, IndexError, OSError) as error:
-            _LOG.warning("the stored index is unreadable and is rebuilt: %s", error)
-            self._discard()
+            self._failed(error)
             return {}
 
     def save(self, changed: Mapping[str, Stored], removed: Iterable[str]) -> None:
@@ -57,29 +63,66 @@ class IndexStore:
                 connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in removed])
                 connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
         except (sqlite3.DatabaseError, OSError) as error:
-            _LOG.warning("the index could not be stored: %s", error)
-            self._discard()
+            self._failed(error)
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=2.0)
+        connection = sqlite3.connect(self.path, timeout=LOCK_WAIT_S)
         try:
             os.chmod(self.path, 0o600)
-            if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-                connection.execute("DROP TABLE IF EXISTS files")
-                connection.execute("CREATE TABLE files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, payload TEXT)")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if _version(connection) != SCHEMA_VERSION:
+                connection.execute("BEGIN IMMEDIATE")  # waits while another window makes the table
+                if _version(connection) != SCHEMA_VERSION:
+                    connection.execute("DROP TABLE IF EXISTS files")
+                    connection.execute(
+                        "CREATE TABLE files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, payload TEXT)"
+                    )
+                    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 connection.commit()
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _discard(self) -> None:
+    def _failed(self, error: Exception) -> None:
+        if _out_of_reach(error):
+            self._out_of_use(error)
+            return
+        _LOG.warning("the stored index is damaged and is made anew: %s", error)
         try:
             self.path.unlink(missing_ok=True)
-        except OSError as error:
-            _LOG.warning("the stored index cannot be removed: %s", error)
+        except OSError as left:
+            self._out_of_use(left)
+
+    def _out_of_use(self, error: Exception) -> None:
+        if self._told:
+            return
+        self._told = True
+        _LOG.warning(
+            "the stored index is not used (%s), so every start reads the folder anew: %s", error, self._advice(error)
+        )
+
+    def _advice(self, error: Exception) -> str:
+        if isinstance(error, sqlite3.Error) and _code(error) in _IN_USE:
+            return f"another process holds {self.path}; end it if it is not an editor of yours"
+        return f"make {self.path.parent} a folder that you can write to, with space left and no folder {self.path.name}"
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _out_of_reach(error: Exception) -> bool:
+    """The file may be whole: it is locked, in no folder, read-only. What is no table of ours is ``SQLITE_ERROR``."""
+    return isinstance(error, OSError) or (
+        isinstance(error, sqlite3.OperationalError) and _code(error) != sqlite3.SQLITE_ERROR
+    )
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code; the other bytes say more of it."""
+    return error.sqlite_errorcode & 0xFF
 
 
 def _payload(record: FileRecord) -> str:

@@ -9,6 +9,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from holefill.context.index.files import FileRules
+from holefill.context.index.store import SCHEMA_VERSION
 from holefill.context.index.workspace import WorkspaceIndex
 
 NAMES = ["a.py", "pkg/__init__.py", "pkg/b.py", "web/c.ts", "web/d.ts", "tsconfig.json", "note.txt", ".env"]
@@ -160,6 +162,50 @@ def test_a_damaged_store_is_rebuilt(tmp_path: Path, damage: str) -> None:
     index = WorkspaceIndex(root, cache)
     index.open()
     index.refresh()
+    assert index.find("one")
+
+
+def test_a_store_that_another_window_holds_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("holefill.context.index.store.LOCK_WAIT_S", 0.01)
+    root, cache = tmp_path / "w", tmp_path / "cache"
+    root.mkdir()
+    (root / "a.py").write_text("def one(): pass\n")
+    WorkspaceIndex(root, cache).refresh()
+    (store,) = cache.iterdir()
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        index = WorkspaceIndex(root, cache)
+        index.open()
+        index.refresh()
+        other.execute("COMMIT")
+    assert index.find("one")
+    (warning,) = caplog.messages
+    assert f"another process holds {store}; end it" in warning
+    again = WorkspaceIndex(root, cache)
+    again.open()
+    assert again.find("one")
+
+
+def test_a_window_that_waits_while_another_makes_the_store_reads_it(tmp_path: Path) -> None:
+    root, cache, new = tmp_path / "w", tmp_path / "cache", tmp_path / "new"
+    root.mkdir()
+    (root / "a.py").write_text("def one(): pass\n")
+    WorkspaceIndex(root, cache).refresh()
+    (store,) = cache.iterdir()
+    new.mkdir()
+    index = WorkspaceIndex(root, new)
+    with closing(sqlite3.connect(new / store.name, isolation_level=None)) as other:
+        other.execute(f"ATTACH '{store}' AS made")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE files AS SELECT * FROM made.files")
+        opening = threading.Thread(target=index.open)
+        opening.start()
+        time.sleep(0.1)  # it sees an empty file and waits to make the table
+        other.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        other.execute("COMMIT")
+    opening.join()
     assert index.find("one")
 
 

@@ -188,6 +188,18 @@ def test_a_store_that_another_window_holds_stays(
     assert again.find("one")
 
 
+def test_a_cache_folder_that_is_a_file_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "a.py").write_text("def one(): pass\n")
+    (tmp_path / "cache").write_text("")
+    index = WorkspaceIndex(tmp_path / "w", tmp_path / "cache" / "index")
+    index.open()
+    index.refresh()
+    assert index.find("one")
+    (warning,) = caplog.messages
+    assert f"make {tmp_path / 'cache' / 'index'} a folder that you can write to" in warning
+
+
 def test_a_window_that_waits_while_another_makes_the_store_reads_it(tmp_path: Path) -> None:
     root, cache, new = tmp_path / "w", tmp_path / "cache", tmp_path / "new"
     root.mkdir()

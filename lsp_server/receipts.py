@@ -22,7 +22,7 @@ EXPLANATIONS = {
     Reason.DEADLINE: "No answer in time; if it still comes, it serves the next key.",
     Reason.TOO_LARGE: "The file is too large.",
     Reason.BINARY: "The file is binary.",
-    Reason.BAD_POSITION: "The position is outside the document.",
+    Reason.BAD_POSITION: "The position is outside the document, or the editor has not opened it here.",
     Reason.DISABLED: "holefill is switched off for this language (setting holefill.enable).",
     Reason.SECRET_FILE: "Files of this name hold credentials; they are never read.",
     Reason.MODEL_LOADING: "The engine is starting.",

@@ -243,6 +243,7 @@ def test_bad_input_is_an_empty_answer_with_a_reason(
             assert await editor.inline(uri, 99, 0) == []
             assert "bad_position" in await editor.explain()
             assert await editor.inline((tmp_path / "never-opened.py").as_uri(), 0, 0) == []
+            assert "the editor has not opened it here" in await editor.explain()
             binary = editor.open(tmp_path / "b.bin", "a\0b", "plaintext")
             assert await editor.inline(binary, 0, 1) == []
             assert "binary" in await editor.explain()

@@ -110,7 +110,7 @@ def measure_speed(
     return result
 
 
-@click.command()
+@click.command(short_help="Speed on this machine, from prefill to a suggestion.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name or GGUF file.")
 @click.option(
     "--weights",

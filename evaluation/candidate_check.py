@@ -134,7 +134,7 @@ def _share(values: Sequence[float]) -> list[float] | None:
     return [round(value, 1) for value in (interval.mean, interval.low, interval.high)]
 
 
-@click.command()
+@click.command(short_help="Candidate check: false alarms, precision and catch.")
 @click.argument("runs", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Folder with replay sets.")
 @click.option("--repos", default="", metavar="NAME,…", help="Only these repositories.")

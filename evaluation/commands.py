@@ -366,7 +366,11 @@ class EvaluateGroup(click.Group):
         return None if suite is None else suite_command(suite)
 
 
-@click.group(cls=EvaluateGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=EvaluateGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    short_help="Measure completions on benchmarks or your repository.",
+)
 def evaluate() -> None:
     """Measure completions: public benchmarks, commit replay, your own repository.
 

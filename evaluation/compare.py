@@ -34,7 +34,7 @@ class SavedArm:
         return self.context if one_file else " ".join(fact for fact in facts if fact)
 
 
-@click.command()
+@click.command(short_help="Compare saved runs, case by case.")
 @click.argument("a", metavar="A[@ARM]")
 @click.argument("b", metavar="[B[@ARM]]", required=False)
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")

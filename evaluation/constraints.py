@@ -115,7 +115,7 @@ def measure(
     return table
 
 
-@click.command()
+@click.command(short_help="Masks that refuse what stands in real files.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder with replay sets.")
 @click.option(
     "--packages",

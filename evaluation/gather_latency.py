@@ -171,7 +171,7 @@ def summary(measured: Sequence[Timed]) -> dict[str, dict[str, float]]:
     }
 
 
-@click.command()
+@click.command(short_help="Time a keystroke's whole context.")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option("--files", default=1000, show_default=True, type=click.IntRange(min=1), help="Python files to take.")
 @click.option(

@@ -117,7 +117,7 @@ def _rounded(interval: Interval) -> list[float]:
     return [round(value, 1) for value in (interval.mean, interval.low, interval.high)]
 
 
-@click.command()
+@click.command(short_help="Share of real members offered after their dot.")
 @click.argument("package", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--cursors", "count", default=100, show_default=True, type=click.IntRange(min=1), help="Dots to ask at.")
 @click.option("--seed", default=0, show_default=True, help="Of the places and the intervals.")

@@ -124,7 +124,7 @@ def _ask(case_set: CaseSet, options: RunOptions, data: str) -> None:
     print_last_line(last_line(header, summary, time.monotonic() - began) | {"run": str(path)})
 
 
-@click.command()
+@click.command(short_help="Replay keystrokes and time the answers.")
 @click.option("--data", type=_DATA, required=True, help="Folder with replay sets.")
 @click.option("--repos", default="", metavar="NAME,…", help="Only these repositories.")
 @click.option("--keys", default=20, show_default=True, type=click.IntRange(min=1), help="Keystrokes per case.")

@@ -14,7 +14,7 @@ from holefill.evaluation.report_speed import read_benches
 _RUN = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Show one case of a saved run.")
 @click.argument("identity", metavar="ID")
 @click.option("--run", "path", type=_RUN, required=True, help="A saved run.")
 def show(identity: str, path: Path) -> None:
@@ -49,7 +49,7 @@ def _show(record: Record) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Write one HTML page about saved runs.")
 @click.argument("runs", nargs=-1, required=True, type=_RUN)
 @click.option(
     "-o",
@@ -67,7 +67,7 @@ def report(runs: tuple[Path, ...], output: Path) -> None:
     click.echo(output)
 
 
-@click.command()
+@click.command(short_help="Copy a run without a word of the benchmark.")
 @click.argument("run", type=_RUN)
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--note", default="", help="What a reader of the numbers must know; the report shows it.")

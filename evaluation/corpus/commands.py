@@ -34,7 +34,10 @@ PACKAGES = Path(__file__).with_name("packages.toml")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    short_help="Build training data, train a low-rank adapter.",
+)
 def train() -> None:
     """Teach a model its job: build data from permissive packages, train a low-rank adapter."""
 
@@ -44,7 +47,7 @@ train.add_command(terms)
 train.add_command(audit)
 
 
-@train.command()
+@train.command(short_help="Fetch packages, cut examples from them.")
 @click.argument("folder", type=_FOLDER)
 @click.option("--packages", type=click.Path(exists=True, path_type=Path), default=PACKAGES, help="Table of packages.")
 @click.option("--archives", type=_FOLDER, help="Where fetched packages are kept.  [default: FOLDER/archives]")
@@ -178,7 +181,7 @@ def run(
     click.echo(json.dumps({**line, "commit": plan.commit, "data": plan.data, "seed": seed}))
 
 
-@train.command()
+@train.command(short_help="Fingerprint what an answer must not repeat.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="ADAPTER.copies.")
 def copies(folders: tuple[Path, ...], output: Path) -> None:

@@ -17,7 +17,7 @@ from holefill.model.store import ModelStore
 from holefill.model.tokenizer import Tokenizer
 
 
-@click.command()
+@click.command(short_help="Compare the loss terms on data with labels.")
 @data_folder
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Rows; goes on there.")
 @model_option

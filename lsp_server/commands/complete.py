@@ -24,7 +24,7 @@ EXAMPLE_HOLE = "hold = warehouse."
 LINES_AROUND = 8
 
 
-@click.command()
+@click.command(short_help="Complete one hole of a file and show it in place.")
 @click.argument("location", required=False, metavar="FILE:LINE:COL")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
 @adapter_options

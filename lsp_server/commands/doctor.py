@@ -38,7 +38,7 @@ class Check:
     run: Callable[[], str]
 
 
-@click.command()
+@click.command(short_help="Test the whole path, from Python to editors.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
 def doctor(model: str) -> None:
     """Test the whole path: Python, torch, model, fill-in-the-middle, speed, engine process, editors."""

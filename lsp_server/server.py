@@ -34,6 +34,7 @@ from holefill.lsp_server.features import status as status_feature
 from holefill.lsp_server.features.index_progress import IndexProgress
 from holefill.lsp_server.indexes import Indexes
 from holefill.lsp_server.prefetch import Prefetcher
+from holefill.lsp_server.protocol import AnsweringProtocol
 from holefill.lsp_server.repository_link import RepositoryLink
 from holefill.lsp_server.scheduling import Patience, Scheduler
 from holefill.lsp_server.session import Session
@@ -50,7 +51,12 @@ class HolefillServer(LanguageServer):
     """Lives on the event loop; only frozen snapshots leave it for the worker threads."""
 
     def __init__(self, base: Settings, cache_dir: Path | None) -> None:
-        super().__init__("holefill", version("holefill"), converter_factory=convert.converter)
+        super().__init__(
+            "holefill",
+            version("holefill"),
+            protocol_cls=AnsweringProtocol,
+            converter_factory=convert.converter,
+        )
         self.base = base
         self.session = Session()
         self.session.settings = base

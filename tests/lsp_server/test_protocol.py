@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
 
 from tests.lsp_server.conftest import ScriptedServer, StartEditor
 
@@ -229,6 +230,23 @@ def test_an_engine_failure_is_told_and_the_next_request_tries_again(
             await editor.when(lambda: editor.statuses[-1]["state"] == "ready")
             (item,) = await editor.inline(uri, 0, 4)
             assert item.insert_text == "answer"
+
+    asyncio.run(go())
+
+
+def test_a_request_that_cannot_be_read_is_refused_in_words_of_the_protocol(
+    start_editor: StartEditor, engine: ScriptedServer, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        async with start_editor() as editor:
+            uri = editor.open(tmp_path / "a.py", "x = \n")
+            await editor.ready()
+            params = editor.inline_params(uri, 0, 4)
+            object.__setattr__(params.position, "line", -1)  # past the client's own validation
+            request = editor.client.protocol.send_request_async("textDocument/inlineCompletion", params)
+            with pytest.raises(JsonRpcInvalidParams):
+                await asyncio.wait_for(request, 10)
+            assert len(await editor.inline(uri, 0, 4)) == 1
 
     asyncio.run(go())
 

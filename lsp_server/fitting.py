@@ -58,7 +58,7 @@ class Fitter:
         text, reason = postprocess(draft.text, replace(place, truncated=draft.truncated))
         if cancelled or draft.finish is FinishReason.CANCELLED:
             text, reason = "", Reason.CANCELLED
-        elif not text and draft.finish is FinishReason.DEADLINE:
+        elif reason is Reason.EMPTY and draft.finish is FinishReason.DEADLINE:
             reason = Reason.DEADLINE
         shown = postprocess_all(draft.candidates[1:], place, max_tokens)
         others = zip(shown, draft.candidates[1:], strict=True)

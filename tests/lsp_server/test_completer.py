@@ -189,6 +189,14 @@ def test_large_file_is_answered_quickly() -> None:
     assert len(engine.asked[0].prompt_ids) < 2_000
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"), [("9 " * 40, Reason.LOOP), ("y = 1\n", Reason.DUPLICATE), ("  \n", Reason.DEADLINE)]
+)
+def test_what_was_wrong_with_an_answer_cut_off_is_said(said: str, reason: Reason) -> None:
+    done = ask(make(ScriptedEngine(said, finish=FinishReason.DEADLINE)), "x = 0\n|\ny = 1\n")
+    assert (done.text, done.reason) == ("", reason)
+
+
 def test_deadline_without_text_is_said() -> None:
     done = ask(make(ScriptedEngine("", finish=FinishReason.DEADLINE), CompleterOptions(deadline_ms=5)), "x = |")
     assert done.reason is Reason.DEADLINE

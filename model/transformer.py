@@ -220,7 +220,7 @@ class Transformer:
         self._one_call = native_layers(weights) if self._native and backend == "native" else None
         self._layers = self._one_call
         if self._one_call is not None:
-            self._cache_dtype = torch.float16
+            self._cache_dtype = torch.float16  # half the memory; 8-bit activations round 16 times as coarsely
         self._norm = RmsNorm(weights.vector("norm"), self.config.rms_eps)
         self._head = QuantLinear(weights.head, backend=refined(backend))
 

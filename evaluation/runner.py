@@ -204,7 +204,7 @@ def device_name() -> str:
     return f"cuda {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else cpu_name()
 
 
-def cpu_name(cpuinfo: Path = _CPUINFO, cores: int | None = None) -> str:
+def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
     """With family and model where the system tells them: machines to rent often hide the rest of the name."""
     facts: dict[str, str] = {}
     for line in cpuinfo.read_text("utf-8").splitlines() if cpuinfo.is_file() else ():
@@ -212,7 +212,7 @@ def cpu_name(cpuinfo: Path = _CPUINFO, cores: int | None = None) -> str:
         facts.setdefault(key.strip(), value.strip())
     name = facts.get("model name", "cpu")
     made = f" family {facts['cpu family']} model {facts['model']}" if {"cpu family", "model"} <= facts.keys() else ""
-    return f"cpu {name}{made} ({cores or len(os.sched_getaffinity(0))} cores)"
+    return f"cpu {name}{made} ({len(os.sched_getaffinity(0))} cores)"
 
 
 def commit_name() -> str:

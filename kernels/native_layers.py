@@ -7,7 +7,7 @@ Shapes
     rows          [length + n]                         int32, the row of each token; the last n are written
     hidden        [n, n]                               bool, [i, j]: new row i does not see new row j; None is causal
 
-The same operations as the blocks of ``model.transformer`` on the native back end, but for the order of fp32 sums in a
+The same operations as ``model.blocks`` on the native back end, but for the order of fp32 sums in a
 norm. Rows do not know of each other, as in ``grouped_linear`` and ``native_attention``.
 """
 

@@ -1,4 +1,4 @@
-"""The decoder of ``model.transformer`` written for gradients: frozen weights, and a low-rank addition on every linear.
+"""The decoder of ``model.blocks`` written for gradients: frozen weights, and a low-rank addition on every linear.
 
 Sequences of a batch are laid end to end, so no row is padding: linears see all rows at once, attention runs sequence
 by sequence. y = x Wᵀ + scale · (x Aᵀ) Bᵀ with A [r, in], B [out, r]; B starts at zero (LoRA, Hu et al. 2021).
@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from holefill.model.blocks import RmsNorm, Rope
 from holefill.model.config import ModelConfig
 from holefill.model.training.examples import Example
-from holefill.model.transformer import RmsNorm, Rope
 from holefill.model.weights import Weights
 
 ADAPTED = ("qkv", "o", "gate_up", "down")

@@ -195,7 +195,10 @@ def foretold(weights: Weights, factors: Mapping[str, Tensor], examples: Sequence
 @torch.no_grad()
 def example_losses(weights: Weights, factors: Mapping[str, Tensor], examples: Sequence[Example]) -> list[float]:
     """Mean loss of each example's middle and end. ``factors`` as in an adapter."""
-    network = TrainableNetwork(weights, factors, 1.0)
+    return _each(TrainableNetwork(weights, factors, 1.0), examples)
+
+
+def _each(network: TrainableNetwork, examples: Sequence[Example]) -> list[float]:
     return [float(network.loss(Packed.of([example]).to(network.device))) for example in examples]
 
 
@@ -238,8 +241,8 @@ def drawn_examples(network: TrainableNetwork, examples: Sequence[Example], recip
     pool = [examples[n] for n in batch_at(step, len(examples), recipe.batch * recipe.candidates, recipe.seed)]
     if recipe.candidates == 1:
         return pool
-    losses = [float(network.loss(Packed.of([example]).to(network.device))) for example in pool]
-    return [pool[n] for n in weighted_draw(losses, recipe.batch, random.Random(f"{recipe.seed}/{step}/drawn"))]
+    generator = random.Random(f"{recipe.seed}/{step}/drawn")
+    return [pool[n] for n in weighted_draw(_each(network, pool), recipe.batch, generator)]
 
 
 def _step(

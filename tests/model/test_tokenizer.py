@@ -62,7 +62,7 @@ def oracle(reference_reader: gguf.GGUFReader) -> Qwen2Tokenizer:
     )
     theirs = Qwen2Tokenizer(
         vocab={token: id_ for id_, token in enumerate(tokens)},
-        merges=[tuple(merge.split(" ")) for merge in merges],  # type: ignore[misc]  # pairs, whatever theirs says
+        merges=[tuple(merge.split(" ")) for merge in merges],  # type: ignore[misc]  # it takes pairs, its type says str
     )
     special = [token for token, kind in zip(tokens, types, strict=True) if kind in (3, 4)]
     theirs.add_tokens([AddedToken(token, special=True, normalized=False) for token in special])

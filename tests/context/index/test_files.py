@@ -109,7 +109,7 @@ def test_names_that_are_not_utf8_stay_out_and_the_rest_is_stored(tmp_path: Path)
             with open(os.fsencode(root) + name, "w") as file:
                 file.write("x = 1\n")
     except OSError:
-        pytest.skip("THIS FILE SYSTEM TAKES NO SUCH NAMES")
+        pytest.skip("this file system takes no such names")
     assert walked(root) == ["a.py"]
     assert not accepts(root, "caf\udce9.py", FileRules())
     WorkspaceIndex(root, tmp_path / "cache").refresh()

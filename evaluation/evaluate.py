@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from holefill.evaluation.cases import Case
 from holefill.evaluation.cuts import CUTS, Cut
 from holefill.evaluation.metrics.exact_match import exact_match
+from holefill.evaluation.metrics.first_member import first_member
 from holefill.evaluation.metrics.invented_names import invented_names
 from holefill.evaluation.metrics.pass_at_k import pass_at_k
 from holefill.evaluation.metrics.table import MEASURES, Gold
@@ -65,16 +66,15 @@ def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: T
         with system.fitting.around(index, request.cursor, case.dropped) as holes:
             completion = completer.complete(request, CancelToken())
             generated = backend.whole(completion.receipt.raw_text)
-            invented = (
-                None
-                if holes is None
-                else invented_names(holes, request.cursor, _measured(suite, cut, case, generated, completion))
-            )
+            checked = dict[str, float]()
+            if holes is not None:
+                said = _measured(suite, cut, case, generated, completion)
+                checked["invented_names"] = invented_names(holes, request.cursor, said)
+                checked |= first_member(holes, request.cursor, said, case.member)
         if completion.reason in _BROKEN:
             raise BrokenCaseError(completion.receipt.note or completion.reason.value)
         scores = score(suite, cut, case, generated, completion)
-        if invented is not None:
-            scores["invented_names"] = invented
+        scores |= checked
         if index is not None and task.context not in ("off", *PUBLISHED):  # a published chunk names no place
             scores |= retrieval_scores(case, index, completion.receipt.pack.items)
     accepted = {name: count - before.get(name, 0) for name, count in system.accepted().items()}

@@ -32,7 +32,7 @@ class Fitting:
         return ALTERNATIVES if self.fit in (Fit.JUDGE, Fit.ON) else 0
 
     def judge(self, index: WorkspaceIndex | None) -> Judge | None:
-        if index is None or self.fit not in (Fit.JUDGE, Fit.ON):
+        if index is None or self.fit in (None, Fit.OFF):
             return None
         return Judge(lambda _: index, self.registry, repair=self.fit is Fit.ON)
 

@@ -6,7 +6,6 @@ are left out: what answers those needs no types. The package is a workspace of i
 
 from __future__ import annotations
 
-import ast
 import random
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.types.typed_holes import TypedHoles
 from holefill.evaluation.cases import DataError
+from holefill.evaluation.member_places import Place, places_of
 from holefill.evaluation.metrics.bootstrap import Interval, mean_interval
 from holefill.evaluation.runner import commit_name, cpu_name
 from holefill.evaluation.terminal import print_last_line, progress_bar
@@ -32,15 +32,6 @@ _SHORT = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    path: Path
-    line: int
-    column: int
-    """Behind the dot, in characters."""
-    member: str
-
-
-@dataclass(frozen=True, slots=True)
 class Offered:
     rank: int | None
     """Of the true member, from 0; None where it is not offered."""
@@ -48,51 +39,30 @@ class Offered:
     """Whether a type stands behind the list, instead of names seen after the same word."""
 
 
-def places_of(path: Path) -> list[Place]:
-    """None of a file that does not parse."""
-    try:
-        text = path.read_text("utf-8")
-        tree = ast.parse(text)
-    except (OSError, ValueError, SyntaxError):
-        return []
-    lines = text.splitlines()
-    imported = {
-        (name.asname or name.name).partition(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for name in node.names
-    }
-    found = []
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Attribute) or node.end_lineno != node.value.end_lineno:
-            continue
-        if isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", *imported}:
-            continue
-        assert node.value.end_lineno is not None, "parsed from text"
-        line = lines[node.value.end_lineno - 1]
-        column = len(line.encode()[: node.value.end_col_offset or 0].decode()) + 1
-        if line[column - 1 :].startswith(f".{node.attr}"):
-            found.append(Place(path, node.value.end_lineno - 1, column, node.attr))
-    return found
-
-
-def drawn(folder: Path, count: int, seed: int) -> list[Place]:
+def drawn(folder: Path, count: int, seed: int) -> list[tuple[Path, Place]]:
     """One place a file first, so that no file speaks for the package; files in drawn order."""
     draw = random.Random(seed)
-    by_file = [places for path in sorted(folder.rglob("*.py")) if (places := places_of(path))]
-    for places in by_file:
-        draw.shuffle(places)
+    by_file = [(path, found) for path in sorted(folder.rglob("*.py")) if (found := places_of(_text(path)))]
+    for _, found in by_file:
+        draw.shuffle(found)
     draw.shuffle(by_file)
-    turns = max(map(len, by_file), default=0)
-    return [places[turn] for turn in range(turns) for places in by_file if turn < len(places)][:count]
+    turns = max((len(found) for _, found in by_file), default=0)
+    return [(path, found[turn]) for turn in range(turns) for path, found in by_file if turn < len(found)][:count]
 
 
-def asked(holes: TypedHoles, index: WorkspaceIndex, places: Sequence[Place]) -> Iterator[Offered]:
-    for place in places:
-        lines = place.path.read_text("utf-8").splitlines(keepends=True)
-        before = "".join(lines[: place.line]) + lines[place.line][: place.column]
-        text = f"{before}\n{''.join(lines[place.line + 1 :])}"
-        cursor = Cursor(str(place.path), text, CharOffset(len(before)), "python", str(index.root))
+def _text(path: Path) -> str:
+    """Empty where the file cannot be read as text."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def asked(holes: TypedHoles, index: WorkspaceIndex, places: Sequence[tuple[Path, Place]]) -> Iterator[Offered]:
+    for path, place in places:
+        before, _, after = place.around(_text(path))
+        text = before + after
+        cursor = Cursor(str(path), text, CharOffset(len(before)), "python", str(index.root))
         holes.sync(cursor.path, text, "python")
         members = holes.query(cursor, Deadline.after_ms(_PATIENCE_MS)).members
         holes.sync(cursor.path, None, "python")

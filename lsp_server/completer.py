@@ -130,7 +130,9 @@ class Completer:
         due = None if request.due_ms is None else stages.began + request.due_ms / 1000
         unfinished = self._unfinished.find(key, cursor.prefix, cursor.suffix)
         quoted = "" if unfinished is None else unfinished.remainder
-        asked = self._builder.request(cursor, pack, quoted, request.alternatives)
+        names = self._fitter.beginnings(cursor, self._patience(request.trigger))
+        stages.mark("names")
+        asked = self._builder.request(cursor, pack, quoted, request.alternatives, names)
         stages.mark("prompt")
         try:
             self._fitter.prepare(cursor)
@@ -165,9 +167,12 @@ class Completer:
     def _pack(self, cursor: Cursor, trigger: Trigger) -> Pack:
         if self._gather is None or (self.options.context_tokens <= 0 and not self.options.facts):
             return Pack()
-        patience = 0.0 if trigger is Trigger.AUTOMATIC else _INVOKED_GATHER_MS
-        deadline = Deadline.after_ms(max(self.options.gather_ms, patience))
-        return self._gather(cursor, self.options.context_tokens, deadline)
+        return self._gather(cursor, self.options.context_tokens, self._patience(trigger))
+
+    def _patience(self, trigger: Trigger) -> Deadline:
+        """For what the repository says before the model is asked."""
+        invoked = 0.0 if trigger is Trigger.AUTOMATIC else _INVOKED_GATHER_MS
+        return Deadline.after_ms(max(self.options.gather_ms, invoked))
 
     def _remember(
         self, key: AnswerKey, cursor: Cursor, text: str, receipt: Receipt, others: tuple[str, ...] | None = None

@@ -20,7 +20,7 @@ class Fit(StrEnum):
 
     OFF = "off"
     MASKS = "masks"
-    """The model cannot write what would not lex or close."""
+    """The model cannot write what would not lex or close, nor begin with a member that a known receiver lacks."""
     JUDGE = "judge"
     """Candidates are checked against the repository."""
     ON = "on"
@@ -82,7 +82,7 @@ class CompleterOptions:
     """Where in the prompt it stands: a row of ``context.forms.FORMS``."""
     heal: bool = True
     """Leave a half-typed word out of the prompt and have the answer begin with it: 7 exact matches of 100 more where
-    the cursor stands in one (LOG.md). Only where nothing constrains or judges the answer, and the backend can."""
+    the cursor stands in one (LOG.md). Only where the backend can."""
     facts: bool = False
     """Gather without a budget too, in the background: what is known by then feeds drafts."""
     max_new_tokens: int = 64
@@ -112,7 +112,7 @@ class Receipt:
     pack: Pack = field(default_factory=Pack)
     prompt_tokens: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
-    """gather, prompt, generate, postprocess, total."""
+    """gather, names, prompt, generate, postprocess, judge, total."""
     timing: Timing = field(default_factory=Timing)
     finish: FinishReason | None = None
     mean_logprob: float | None = None

@@ -71,6 +71,12 @@ class Fitter:
             ahead = Deadline.after_ms(self._options.judge_ms)
             threading.Thread(target=judge.prepare, args=(cursor, ahead), daemon=True).start()
 
+    def beginnings(self, cursor: Cursor, due: Deadline) -> tuple[str, ...]:
+        """Names of which an answer here must begin with one; none where anything goes, or nobody knows in time."""
+        if self._judge is None or self._options.fit_of(cursor.language) is Fit.OFF:
+            return ()
+        return self._judge.beginnings(cursor, due)
+
     def judge(
         self, cursor: Cursor, fitted: Fitted, asked: GenerateRequest, cancel: CancelToken, due: float | None
     ) -> Fitted | None:

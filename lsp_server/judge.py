@@ -7,27 +7,25 @@ is kept, with the import beside it. What is not done in time is dropped, never w
 
 from __future__ import annotations
 
-import builtins
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from holefill.context.check import Checked, Kind, Problem, check, prepare
 from holefill.context.index.workspace import WorkspaceIndex
-from holefill.context.items import CharOffset, Cursor
+from holefill.context.items import Cursor
 from holefill.context.provider import Deadline
-from holefill.context.types.holes import hole_at
 from holefill.context.types.registry import HolesRegistry
 from holefill.context.types.typed_holes import TypedHoles
-from holefill.context.types.visible import visible_names
+from holefill.lsp_server.existing_names import MAX_NAMES, certain_members, keywords, names_in_sight, only_members
 
-REPAIRABLE = frozenset({Kind.NAME, Kind.MEMBER})
+REPAIRABLE = frozenset({Kind.NAME, Kind.MEMBER, Kind.KEYWORD})
 MAX_REPAIRS = 2
-MAX_NAMES = 2000
 _LEAD = re.compile(r"(?: ?[^\w\s]+|[ \t])$")
 """What the tokens of a name usually take along from before it."""
-_WORD_END = re.compile(r"\w*$")
-_CONSTANTS = {"python": ("None", "True", "False"), "": ("null", "true", "false", "undefined", "this")}
+
+_AROUND = {Kind.MEMBER: (r"\.\s*", ""), Kind.KEYWORD: ("", r"\s*=(?!=)")}
+"""Patterns of what stands before and behind such a name."""
 
 IndexOf = Callable[[str | None], WorkspaceIndex | None]
 
@@ -77,6 +75,11 @@ class Judge:
         index = self._index_of(cursor.root)
         if index is not None:
             prepare(self._holes.of(index), cursor, due)
+
+    def beginnings(self, cursor: Cursor, due: Deadline) -> tuple[str, ...]:
+        """Names of which an answer at ``cursor`` must begin with one (its half-typed word included); none: anything."""
+        index = self._index_of(cursor.root)
+        return () if index is None else only_members(self._holes.of(index), cursor, due)
 
     def pick(
         self,
@@ -144,8 +147,8 @@ def _rewriting(holes: TypedHoles, cursor: Cursor, judged: Judged, due: Deadline)
 def _name_start(cursor: Cursor, text: str, problem: Problem) -> int | None:
     """Where the wrong name begins, in characters of the filled text; for a member, after its dot."""
     filled = cursor.prefix + text
-    dot = r"\.\s*" if problem.kind is Kind.MEMBER else ""
-    pattern = re.compile(rf"{dot}\b({re.escape(problem.name)})\b")
+    before, after = _AROUND.get(problem.kind, ("", ""))
+    pattern = re.compile(rf"{before}\b({re.escape(problem.name)})\b{after}")
     found = [match.start(1) for match in pattern.finditer(filled, max(0, problem.start - 1), problem.end + 1)]
     fits = [start for start in found if start + len(problem.name) > cursor.offset]
     return fits[-1] if fits else None
@@ -157,7 +160,7 @@ def _names_at(
     filled = cursor.prefix + text
     typed = filled[start : cursor.offset] if start < cursor.offset else ""
     kept = filled[cursor.offset : start] if start > cursor.offset else ""
-    known = _members(holes, cursor, kept, due) if problem.kind is Kind.MEMBER else _names(holes, cursor, kept)
+    known = _known(holes, cursor, kept, problem.kind, due)
     wrong = {problem.name}
     names = [name[len(typed) :] for name in known if name not in wrong and name != typed and name.startswith(typed)]
     if not names or len(names) > MAX_NAMES:
@@ -166,23 +169,12 @@ def _names_at(
     return Rewrite(kept[: len(kept) - len(lead)], tuple(sorted({lead + name for name in names})))
 
 
-def _members(holes: TypedHoles, cursor: Cursor, kept: str, due: Deadline) -> list[str]:
-    """Members that certainly exist on what stands before the dot."""
-    prefix = cursor.prefix + kept
-    if not kept and (word := _WORD_END.search(prefix)) is not None:
-        prefix = prefix[: word.start()]
-    at = hole_at(replace(cursor, text=prefix + cursor.suffix, offset=CharOffset(len(prefix))))
-    if at is None:
-        return []
-    members = holes.questions(at).members("", due)
-    return [member.name for member in members if member.certain and not member.name.startswith("__")]
-
-
-def _names(holes: TypedHoles, cursor: Cursor, kept: str) -> list[str]:
-    """Names that can be seen from the hole or that the language has."""
-    at = hole_at(cursor)
-    if at is None:
-        return []
-    own = _CONSTANTS.get(cursor.language, _CONSTANTS[""])
-    written = re.findall(r"\b[A-Za-z_]\w*", kept)
-    return [*visible_names(at), *(dir(builtins) if cursor.language == "python" else ()), *written, *own]
+def _known(holes: TypedHoles, cursor: Cursor, kept: str, kind: Kind, due: Deadline) -> list[str]:
+    """What may stand in place of a wrong name of that kind."""
+    match kind:
+        case Kind.MEMBER:
+            return certain_members(holes, cursor, kept, due)
+        case Kind.KEYWORD:
+            return keywords(holes, cursor, kept, due)
+        case _:
+            return names_in_sight(cursor, kept)

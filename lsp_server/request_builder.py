@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -22,6 +22,7 @@ _MAX_DRAFT_CHARS = 6_000
 """The engine tokenises what it drafts from with every request."""
 _MAX_TYPED = 64
 _HALF_TYPED = re.compile(r" ?\w+\Z")
+_WORD = re.compile(r"\w*\Z")
 
 
 class RequestBuilder:
@@ -30,11 +31,20 @@ class RequestBuilder:
         self._backend, self._tokenizer, self._options = backend, tokenizer, options
         self._format = choose_format(tokenizer)
 
-    def request(self, cursor: Cursor, pack: Pack, unfinished: str = "", alternatives: int = 0) -> GenerateRequest:
-        """``unfinished``: what an answer that was cancelled had written here; ``alternatives``: wanted beside it."""
+    def request(
+        self,
+        cursor: Cursor,
+        pack: Pack,
+        unfinished: str = "",
+        alternatives: int = 0,
+        names: Sequence[str] = (),
+    ) -> GenerateRequest:
+        """``unfinished``: what an answer that was cancelled had written here; ``alternatives``: wanted beside it.
+
+        ``names``: the word at the cursor becomes one of them; none: any.
+        """
         typed = self._typed(cursor)
         prompt = self._prompt(cursor, pack, typed)
-        constrained = self._options.fit_of(cursor.language) is not Fit.OFF
         return GenerateRequest(
             prompt_ids=prompt.ids,
             max_tokens=self._options.max_new_tokens,
@@ -44,7 +54,7 @@ class RequestBuilder:
             prompt_text=prompt.text,
             draft_texts=(*((unfinished,) if unfinished else ()), *_quotable(pack)),
             repository=cursor.root or "",
-            constraint=Constraint(cursor.language, cursor.prefix, cursor.suffix) if constrained else None,
+            constraint=self._constraint(cursor, typed, names),
             alternatives=alternatives,
             typed=typed,
         )
@@ -56,31 +66,51 @@ class RequestBuilder:
     def with_word(self, asked: GenerateRequest, cursor: Cursor, pack: Pack, spent_ms: float) -> GenerateRequest:
         """The same question with the typed word in the prompt, ``spent_ms`` after it was asked without."""
         prompt, left = self._prompt(cursor, pack, ""), asked.deadline_ms
-        left = None if left is None else max(left - spent_ms, 0.0)
-        return replace(asked, prompt_ids=prompt.ids, prompt_text=prompt.text, typed="", deadline_ms=left)
+        return replace(
+            asked,
+            prompt_ids=prompt.ids,
+            prompt_text=prompt.text,
+            typed="",
+            deadline_ms=None if left is None else max(left - spent_ms, 0.0),
+            constraint=self._constraint(cursor, "", ()),
+        )
 
     def rewriting(self, asked: GenerateRequest, cursor: Cursor, wanted: Rewrite, left_ms: float) -> GenerateRequest:
         """What follows ``wanted.kept``, beginning with one of its names."""
-        prefix, kept = cursor.prefix + wanted.kept, self._tokenizer.encode(wanted.kept)
+        prefix = cursor.prefix + wanted.kept
+        typed = asked.typed if not wanted.kept else ""  # what is kept ends no word, so the next one begins behind it
+        said = asked.typed + wanted.kept if wanted.kept else ""
+        ids = self._tokenizer.encode(said)
+        names = tuple(typed + name for name in wanted.names)
         return replace(
             asked,
-            prompt_ids=(*asked.prompt_ids, *kept),
-            prompt_text=asked.prompt_text + wanted.kept,
-            max_tokens=max(MIN_REWRITE_TOKENS, asked.max_tokens - len(kept)),
+            prompt_ids=(*asked.prompt_ids, *ids),
+            prompt_text=asked.prompt_text + said,
+            max_tokens=max(MIN_REWRITE_TOKENS, asked.max_tokens - len(ids)),
             stop=stop_spec(prefix, cursor.suffix, cursor.language, self._options),
             deadline_ms=left_ms,
-            constraint=Constraint(cursor.language, prefix, cursor.suffix, wanted.names),
+            constraint=Constraint(cursor.language, prefix[: len(prefix) - len(typed)], cursor.suffix, names),
             alternatives=0,
+            typed=typed,
         )
 
     def _typed(self, cursor: Cursor) -> str:
         """The word at the cursor, with the space that is part of its first token."""
-        fitted = self._options.fit_of(cursor.language) is not Fit.OFF
         heals = isinstance(self._backend, HealingBackend) and self._backend.heals
-        if not self._options.heal or fitted or not heals:
+        if not self._options.heal or not heals:
             return ""
         word = _HALF_TYPED.search(cursor.prefix[-_MAX_TYPED:])
         return "" if word is None else word.group()
+
+    def _constraint(self, cursor: Cursor, typed: str, names: Sequence[str]) -> Constraint | None:
+        """``names``: whole words that go on from the one at the cursor; the answer repeats ``typed``."""
+        if self._options.fit_of(cursor.language) is Fit.OFF:
+            return None
+        word = _WORD.search(cursor.prefix[-_MAX_TYPED:])
+        written = len(word.group()) - len(typed) if names and word is not None else 0
+        begins = tuple(name[written:] for name in names)
+        prefix = cursor.prefix[: len(cursor.prefix) - len(typed)]
+        return Constraint(cursor.language, prefix, cursor.suffix, begins if all(begins) else ())
 
     def _prompt(self, cursor: Cursor, pack: Pack, typed: str) -> Prompt:
         limits = PromptLimits(

@@ -54,7 +54,7 @@ class Decoder(Generic[C]):
                 continue
             try:
                 if job.healing is not None and job.healing.left:
-                    self._heal(job, running, job.healing)
+                    self._heal(job, running, job.healing, guide)
                 else:
                     self._round(job, running, guide)
             except Interrupted:
@@ -75,20 +75,25 @@ class Decoder(Generic[C]):
         if self._speculator is not None:
             self._speculator.observe(tree, verdict, top)
 
-    def _heal(self, job: Job, running: Running[C], healing: Healing) -> None:
+    def _heal(self, job: Job, running: Running[C], healing: Healing, guide: Guide | None) -> None:
         """A round without drafts whose token repeats typed characters: one or two, and they are repeated."""
         tree = DraftTree.root(job.ids[-1])
         logits = healing.mask(self._forward(job, running, tree))
-        verdict = verify(tree, logits, job.request.sampling, position=job.written)
+        if guide is None:
+            verdict = verify(tree, logits, job.request.sampling, position=job.written)
+        else:
+            verdict = guided_verify(guide, tree, logits, job.request.sampling, job.written)
         _commit(job, running, tree, verdict, logits)
         healing.take(self._tokenizer.token_bytes(verdict.tokens[0]))
 
     def _guide(self, job: Job) -> Guide | None:
-        """At the end of what the answer has already; None where that is not what a guide would allow."""
-        constraint = None if job.request.typed else job.request.constraint
+        """At the end of what the answer has already; None where that, or the word it must repeat, is not what a guide
+        would allow. Guides read bytes, so a word that they allow in one spelling they allow in every other."""
+        constraint = job.request.constraint
         guide = None if constraint is None or self._constrain is None else self._constrain(constraint)
         written = tuple(job.ids[len(job.request.prompt_ids) :])
-        if guide is None or guide.first_forbidden(written) is not None:
+        typed = tuple(self._tokenizer.encode(job.request.typed))
+        if guide is None or guide.first_forbidden(written or typed) is not None:
             return None
         guide.commit(written)
         return guide

@@ -77,7 +77,7 @@ class GenerateRequest:
     are computed after the first one is complete; a cancel or the deadline ends them early."""
     typed: str = ""
     """A half-typed word that ``prompt_ids`` leave out: the answer begins with it, and its text is what follows it.
-    Only for backends whose ``heals`` is true; not together with ``constraint``."""
+    Only for backends whose ``heals`` is true. ``constraint.prefix`` ends before it."""
 
 
 class FinishReason(StrEnum):

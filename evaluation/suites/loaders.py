@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from holefill.evaluation.cases import CaseSet
-from holefill.evaluation.suites import cceval, dotprompts, humaneval, needles, replay
+from holefill.evaluation.suites import cceval, dotprompts, humaneval, member_holes, needles, replay
 
 Loader = Callable[[Path, tuple[str, ...], int], CaseSet]
 """(data folder or file, names to select: repositories, languages or kinds, seed) → cases in a fixed order."""
@@ -19,6 +19,7 @@ LOADERS: Mapping[str, Loader] = {
     "replay": replay.load,
     "typed-holes": replay.load_typed_holes,
     "dotprompts": dotprompts.load,
+    "member-holes": member_holes.load,
     "needles": needles.load,
     "cases": replay.load_cases,
 }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """The answer stands between ``prefix`` and ``suffix``, which are the whole rest of the file."""
+    """The answer, with what it repeats of a half-typed word, stands between ``prefix`` and ``suffix``, which are the
+    whole rest of the file."""
 
     language: str
     prefix: str

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.types.typed_holes import TypedHoles
-from holefill.evaluation.member_recall import Offered, asked, drawn, places_of, summary
+from holefill.evaluation.member_places import places_of
+from holefill.evaluation.member_recall import Offered, asked, drawn, summary
 
 SOURCE = """\
 import os
@@ -28,17 +29,23 @@ def count(shelf: Shelf, other):
 """
 
 
-def test_places_are_behind_real_dots(tmp_path: Path) -> None:
-    path = tmp_path / "a.py"
-    path.write_text(SOURCE)
-    lines = SOURCE.splitlines()
-    found = places_of(path)
+def test_places_are_behind_real_dots() -> None:
+    found = places_of(SOURCE)
     assert sorted(place.member for place in found) == ["first", "first", "second", "total"]
     for place in found:
-        assert lines[place.line][: place.column].endswith(".")
-        assert lines[place.line][place.column :].startswith(place.member)
-    (tmp_path / "broken.py").write_text("def (")
-    assert places_of(tmp_path / "broken.py") == []
+        before, rest, after = place.around(SOURCE)
+        assert before + rest + after == SOURCE
+        assert before.endswith(".")
+        assert rest.startswith(place.member)
+        assert after.startswith("\n")
+    assert places_of("def (") == []
+
+
+def test_lines_are_those_of_python() -> None:
+    """``str.splitlines`` would also break at a form feed and at a line separator in a string."""
+    text = "x = '\u2028'\r\n\x0cy = a.b\r\nz = c.d"
+    found = [(place.member, place.around(text)[1]) for place in places_of(text)]
+    assert found == [("b", "b"), ("d", "d")]
 
 
 def test_every_file_speaks_before_one_speaks_twice(tmp_path: Path) -> None:
@@ -46,7 +53,7 @@ def test_every_file_speaks_before_one_speaks_twice(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(SOURCE)
     places = drawn(tmp_path, 6, seed=1)
     assert places == drawn(tmp_path, 6, seed=1)
-    assert [len({place.path for place in places[turn : turn + 3]}) for turn in (0, 3)] == [3, 3]
+    assert [len({path for path, _ in places[turn : turn + 3]}) for turn in (0, 3)] == [3, 3]
     assert len(drawn(tmp_path, 100, seed=1)) == 12
 
 
@@ -56,7 +63,7 @@ def test_the_floor_is_asked_at_each(tmp_path: Path) -> None:
     index.refresh()
     places = drawn(tmp_path, 10, seed=0)
     with closing(TypedHoles(index, checkers=False)) as holes:
-        found = dict(zip((place.member for place in places), asked(holes, index, places), strict=True))
+        found = dict(zip((place.member for _, place in places), asked(holes, index, places), strict=True))
     assert found["total"].rank is not None
     assert found["total"].known
     assert found["second"].rank is None

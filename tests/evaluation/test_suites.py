@@ -243,7 +243,7 @@ def test_every_shared_set_loads(shared_data: Path) -> None:
     }
     assert counts == {
         "humaneval-fim": 600, "humaneval-infilling": 232, "cceval": 102, "cceval-repo": 24, "replay": 540,
-        "dotprompts": 85, "typed-holes": 200, "needles": 160,
+        "dotprompts": 85, "typed-holes": 200, "needles": 160, "member-holes": 421,
     }  # fmt: skip
     for case in LOADERS["replay"](shared_data, (), 0).cases:
         assert CUTS["hole"]().cut(case, case.target + "\n") in (case.target, case.target + "\n"), case.id

@@ -104,6 +104,15 @@ def test_a_member_half_typed_goes_on_from_there(index: WorkspaceIndex, judge: Ju
     assert judged.option.text == "unt()"
 
 
+def test_a_keyword_that_is_no_parameter_is_written_again_among_those_there_are(
+    index: WorkspaceIndex, judge: Judge
+) -> None:
+    writer = Writer(then="=title)")
+    judged = _pick(judge, _cursor(index), writer, "shelf.put(title=title)")
+    assert writer.asked == [Rewrite("shelf.put", ("(book",))]
+    assert judged.option.text == "shelf.put(book=title)"
+
+
 def test_an_unknown_name_is_written_again_among_those_in_sight(index: WorkspaceIndex, judge: Judge) -> None:
     writer = Writer(then="")
     _pick(judge, _cursor(index), writer, "shelf.put(titel)")
@@ -185,6 +194,46 @@ def test_a_judge_that_is_switched_off_does_not_keep_a_word_from_being_healed(
     completer = Completer(engine, CharTokenizer(), CompleterOptions(heal=True), judge=judge)
     completer.complete(CompletionRequest(_cursor(index, "shelf.co")), CancelToken())
     assert engine.asked[0].typed == "co"
+
+
+@pytest.mark.parametrize(
+    ("typed", "heals", "names", "before"),
+    [
+        ("shelf.", False, {"put", "count", "__init__"}, "shelf."),
+        ("shelf.co", False, {"unt"}, "shelf.co"),
+        ("shelf.co", True, {"count"}, "shelf."),
+        ("shelf.count", True, {"count"}, "shelf."),
+        ("shelf.count", False, set(), "shelf.count"),
+        ("shelf.zz", True, set(), "shelf."),
+        ("other.", False, set(), "other."),
+    ],
+)
+def test_behind_the_dot_of_a_known_receiver_only_its_members_may_come(
+    index: WorkspaceIndex, judge: Judge, typed: str, heals: bool, names: set[str], before: str
+) -> None:
+    """A word that is a whole member already may go on in any way: then a mask could only end it."""
+    engine = Engine(["x"], heals=heals)
+    completer = Completer(engine, CharTokenizer(), CompleterOptions(fit=Fit.MASKS, gather_ms=20_000), judge=judge)
+    completer.complete(CompletionRequest(_cursor(index, typed)), CancelToken())
+    asked = engine.asked[0].constraint
+    assert asked is not None
+    assert (set(asked.names) >= names) if names else not asked.names
+    assert asked.prefix.endswith(before)
+
+
+def test_a_rewriting_of_a_half_typed_word_repeats_it(index: WorkspaceIndex, judge: Judge) -> None:
+    """The word is not in the prompt, so what is written again begins with it; behind kept text it is in the prompt."""
+    cursor = _cursor(index, "shelf.co")
+    engine = Engine(["llect()", "unt()"], heals=True)
+    options = CompleterOptions(fit=Fit.ON, judge_ms=20_000, gather_ms=0)
+    assert (
+        Completer(engine, CharTokenizer(), options, judge=judge).complete(CompletionRequest(cursor), CancelToken()).text
+        == "unt()"
+    )
+    again = engine.asked[1]
+    assert (again.typed, again.prompt_ids) == ("co", engine.asked[0].prompt_ids)
+    assert again.constraint is not None
+    assert (again.constraint.names, again.constraint.prefix) == (("count",), cursor.prefix[: -len("co")])
 
 
 def test_what_a_check_needs_is_prepared_while_the_model_writes(

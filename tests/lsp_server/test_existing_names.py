@@ -1,0 +1,80 @@
+"""Masks by name: only where nothing else can be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from holefill.context.index.workspace import WorkspaceIndex
+from holefill.context.items import CharOffset, Cursor
+from holefill.context.provider import Deadline
+from holefill.context.types.typed_holes import TypedHoles
+from holefill.lsp_server.existing_names import only_members
+
+TEXT = """\
+class Closed:
+    def __init__(self) -> None:
+        self.first = 1
+        {own}
+
+    def read(self) -> int:
+        return {read}
+
+    def __new__(cls) -> "Closed":
+        made = object.__new__(cls)
+        {made}
+        return made
+
+
+class Dynamic:
+    known = 1
+
+    def __getattr__(self, name: str) -> int:
+        return 1
+
+
+def use(closed: Closed, dynamic: Dynamic, either: Closed | Dynamic, unknown) -> None:
+    {use}
+"""
+
+
+@pytest.fixture
+def holes(tmp_path: Path) -> Iterator[TypedHoles]:
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    with closing(TypedHoles(index)) as holes:
+        assert holes.layer("python").ready(20)
+        yield holes
+
+
+@pytest.mark.parametrize(
+    ("place", "typed", "expected"),
+    [
+        ("use", "closed.", {"first", "read"}),
+        ("use", "closed.fi", {"first"}),
+        ("use", "x = closed.", {"first", "read"}),
+        ("read", "self.", {"first", "read"}),
+        ("own", "self.", None),
+        ("made", "made.", None),
+        ("use", "dynamic.", None),
+        ("use", "either.", None),
+        ("use", "unknown.", None),
+        ("use", "closed", None),
+        ("use", "closed.zz", None),
+        ("use", "1.", None),
+    ],
+)
+def test_members_bind_only_where_there_can_be_no_other(
+    holes: TypedHoles, place: str, typed: str, expected: set[str] | None
+) -> None:
+    places = {"own": "pass", "read": "1", "made": "pass", "use": "pass"} | {place: f"{typed}\0"}
+    text = TEXT.format(**places)
+    offset = text.index("\0")
+    path = holes.index.root / "a.py"
+    cursor = Cursor(str(path), text.replace("\0", ""), CharOffset(offset), "python", str(holes.index.root))
+    holes.sync(cursor.path, cursor.text, "python")
+    found = {name for name in only_members(holes, cursor, Deadline.after_ms(20_000)) if not name.startswith("__")}
+    assert found == (expected or set())

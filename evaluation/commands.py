@@ -352,6 +352,8 @@ class EvaluateGroup(click.Group):
         "members": "member_recall",
         "check": "candidate_check",
         "constraints": "constraints",
+        "mask-cost": "mask_cost",
+        "alternatives": "alternatives",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

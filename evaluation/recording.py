@@ -83,8 +83,9 @@ class RecordingBackend:
         self.generated = ""
         """All text of the last request, uncut; with what a request that went on from an earlier answer kept of it."""
         self.prompt_ids: tuple[int, ...] = ()
-        """Of the first request, as is ``prompt_text``."""
+        """Of the first request, as are ``prompt_text`` and ``_typed``."""
         self.prompt_text = ""
+        self._typed = ""
         self._answers: dict[str, str] = {}
 
     @property
@@ -100,9 +101,9 @@ class RecordingBackend:
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         if not self.prompt_ids:
-            self.prompt_ids, self.prompt_text = request.prompt_ids, request.prompt_text
+            self.prompt_ids, self.prompt_text, self._typed = request.prompt_ids, request.prompt_text, request.typed
         went_on = len(request.prompt_ids) > len(self.prompt_ids) and request.prompt_text.startswith(self.prompt_text)
-        kept = request.prompt_text[len(self.prompt_text) :] if went_on else ""
+        kept = request.prompt_text[len(self.prompt_text) :].removeprefix(self._typed) if went_on else ""
         self.generated = kept
         stream = _Stream(StopRule(request.stop if self._stop_rule else StopSpec()))
         enough = CancelToken()

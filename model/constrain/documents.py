@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
 
-from holefill.model.constrain.lexing import Automaton, State, Suffix, closers
+from holefill.model.constrain.lexing import Automaton, State, Suffix
 
 DOCUMENTS = 4
 CHECKPOINT_BYTES = 2048
@@ -35,16 +34,21 @@ class Document:
         return low
 
     def before(self, prefix: bytes) -> State:
+        """The state at the end of ``prefix``, which the next key goes on from."""
         keep = bisect_right(self._at, self.common(prefix))
         del self._at[keep:], self._states[keep:]
         self._text = prefix
-        at, state = self._at[-1], self._states[-1]
-        while state and len(prefix) - at > CHECKPOINT_BYTES:
-            state = self.automaton.run(state, prefix, at, at + CHECKPOINT_BYTES)
-            at += CHECKPOINT_BYTES
+        if self._at[-1] % CHECKPOINT_BYTES and len(prefix) > self._at[-1]:
+            at, state = self._at.pop(), self._states.pop()  # an earlier cursor's
+        else:
+            at, state = self._at[-1], self._states[-1]
+        while state and at < len(prefix):
+            end = min(len(prefix), (at // CHECKPOINT_BYTES + 1) * CHECKPOINT_BYTES)
+            state = self.automaton.run(state, prefix, at, end)
+            at = end
             self._at.append(at)
             self._states.append(state)
-        return self.automaton.run(state, prefix, at)
+        return state
 
     def after(self, suffix: bytes) -> Suffix:
         if self._suffix.text != suffix or self._suffix.known > MAX_KNOWN:
@@ -76,7 +80,6 @@ def can_close(automaton: Automaton, state: State, suffix: Suffix, fragments: boo
     """
     if fragments:
         return any(after and suffix.closes(after) for after in (automaton.run(state, filler) for filler in _WHOLE))
-    closing = closers(automaton.grammar)
     for filler in _FILLERS:
         after = automaton.run(state, filler)
         for _ in range(MAX_CLOSED):
@@ -84,7 +87,7 @@ def can_close(automaton: Automaton, state: State, suffix: Suffix, fragments: boo
                 break
             if suffix.closes(after):
                 return True
-            after = _close_one(automaton, closing, after)
+            after = _close_one(automaton, after)
     return _opened(automaton, state, suffix)
 
 
@@ -102,7 +105,7 @@ def _opened(automaton: Automaton, state: State, suffix: Suffix) -> bool:
     return False
 
 
-def _close_one(automaton: Automaton, closing: Mapping[int, bytes], state: State) -> State:
+def _close_one(automaton: Automaton, state: State) -> State:
     symbol = state[0].stack.symbol
-    options = (automaton.run(state, bytes((byte,))) for byte in closing.get(symbol, b""))
+    options = (automaton.run(state, bytes((byte,))) for byte in automaton.closers.get(symbol, b""))
     return next((after for after in options if after), ())

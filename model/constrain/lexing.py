@@ -55,6 +55,7 @@ class Automaton:
 
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
+        self.closers = closers(grammar)
         self._skips = [self._skip(mode) for mode in range(len(grammar.modes))]
 
     def begin(self) -> State:

@@ -33,6 +33,10 @@ class Masks:
         """True only where several tokens may follow, whatever stands on the stack; a look at no mask."""
         return any(self._wide[reading.mode] for reading in state)
 
+    def dependent_share(self) -> float:
+        """Of the vocabulary, what the mode alone does not settle; mean over the grammar's modes."""
+        return float(np.mean([table.dependent for table in self._tables])) / len(self.vocabulary.tokens)
+
     def of(self, state: State) -> Words:
         """Tokens, stop tokens not among them, after which some reading is left. Not to be written to."""
         if len(state) == 1:

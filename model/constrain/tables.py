@@ -52,6 +52,14 @@ class ModeTable:
     groups: tuple[Group, ...]
     exact: tuple[int, ...]
 
+    @property
+    def dependent(self) -> int:
+        """Tokens of which only the stack or the layout tells whether they may follow."""
+        words = np.zeros_like(self.accepted)
+        for group in self.groups:
+            words[group.index] |= group.value
+        return int(np.bitwise_count(words).sum()) + len(self.exact)
+
 
 class _Partial(NamedTuple):
     """A reading of the bytes of one token, relative to the unknown state before it."""

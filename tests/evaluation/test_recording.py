@@ -120,3 +120,13 @@ def test_an_engine_that_heals_heals_recorded_too() -> None:
 
     assert not RecordingBackend(Says("x"), lambda text: True).heals
     assert RecordingBackend(Heals("x"), lambda text: True).heals
+
+
+def test_what_a_repair_keeps_is_measured_without_the_word_the_user_typed() -> None:
+    """The first prompt leaves the word out; behind kept text it is part of the next prompt."""
+    backend = RecordingBackend(Says("unt()"), lambda text: True)
+    list(backend.generate(replace(REQUEST, prompt_text="<shelf.", typed="co"), CancelToken()))
+    repaired = replace(REQUEST, prompt_ids=(1, 2, 3), prompt_text="<shelf.count(", typed="")
+    (chunk,) = backend.generate(repaired, CancelToken())
+    assert backend.whole("unt(" + chunk.text) == "unt(" + backend.generated[len("unt(") :]
+    assert backend.generated == "unt(unt()"

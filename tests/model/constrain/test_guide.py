@@ -148,9 +148,16 @@ def test_typing_on_gives_the_states_of_lexing_anew() -> None:
     text = (GOOD["typescript"][0] * 40).encode()
     document = Document(lexer)
     rng = random.Random(0)
-    for _ in range(30):
-        at = rng.randrange(len(text))
-        changed = text[:at] + (b"x" if rng.random() < 0.5 else b"")
+    at, typed = 0, b""
+    for _ in range(200):
+        what = rng.random()
+        if what < 0.2:  # elsewhere
+            at, typed = rng.randrange(len(text)), b""
+        elif what < 0.4:  # back
+            typed = typed[:-1]
+        else:
+            typed += rng.choice([b"x", b"(", b"'", b"`${", b"}", b"\n", b"// "])
+        changed = text[:at] + typed
         kept = [(one.mode, one.stack.symbols()) for one in document.before(changed)]
         assert kept == [(one.mode, one.stack.symbols()) for one in lexer.run(lexer.begin(), changed)]
 

@@ -1,7 +1,9 @@
-"""Other answers to one prompt: where the model hesitated most, take what it did not write (ICN, PAPERS.md 2.15).
+"""Other answers to one prompt: what the model did not write, where it came nearest to it (ICN, PAPERS.md 2.15).
 
-Ranks 2 … k of the first token are often wrong neighbours of the first. So a branch is taken at the position of highest
-entropy, the words already explored there are excluded, and the model goes on from the most likely other token.
+Ranks 2 … k of the first token are often wrong neighbours of the first. So of all places in the answers explored so far
+a branch is taken at the one whose other token makes the likeliest beginning of an answer; words already explored there
+are excluded, and the model goes on from that token. ICN takes the place of highest entropy; the true answer is then
+less often among five (LOG.md).
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from holefill.model.spec.top import top_k
 
 WIDTH = 16
 """Tokens remembered per position."""
-UNLIKELY = 0.02
-"""A token below this probability is no alternative."""
+UNLIKELY = math.log(0.02)
+"""A token whose log-probability is below this is no alternative."""
 LOOK_AHEAD = 8
 """Tokens read to see which word an explored answer wrote."""
 _WORD = re.compile(r"\s*\w+")
@@ -30,8 +32,6 @@ class Step:
 
     token: int
     logprob: float
-    entropy: float
-    """Of the model's whole distribution, in nats."""
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     """log p of ``ids``, most likely first."""
@@ -58,39 +58,39 @@ class Explorer:
         self._explored.append(tuple(steps))
 
     def next(self) -> Branch | None:
-        """The place where the most entropy is left, weighted with the probability not explored; None: nowhere."""
+        """The likeliest beginning that no answer explored has; None: there is none."""
         best: tuple[float, tuple[Step, ...], int, int] | None = None
         seen: set[tuple[int, ...]] = set()
         for steps in self._explored:
             path: tuple[int, ...] = ()
+            before = 0.0
             for index, step in enumerate(steps):
                 if path not in seen:
                     seen.add(path)
-                    open_, rank = self._open(path, step)
-                    if rank is not None and (best is None or step.entropy * open_ > best[0]):
-                        best = (step.entropy * open_, steps, index, rank)
+                    rank = self._other(path, step)
+                    if rank is not None and (best is None or before + step.logprobs[rank] > best[0]):
+                        best = (before + step.logprobs[rank], steps, index, rank)
                 path = (*path, step.token)
+                before += step.logprob
         if best is None:
             return None
         _, steps, index, rank = best
         there = steps[index]
         self._tried.setdefault(tuple(step.token for step in steps[:index]), set()).add(there.ids[rank])
-        taken = Step(there.ids[rank], there.logprobs[rank], there.entropy, there.ids, there.logprobs)
+        taken = Step(there.ids[rank], there.logprobs[rank], there.ids, there.logprobs)
         return Branch((*steps[:index], taken))
 
-    def _open(self, path: tuple[int, ...], step: Step) -> tuple[float, int | None]:
-        """Probability that is not explored after ``path``, and the rank of the likeliest token of it."""
+    def _other(self, path: tuple[int, ...], step: Step) -> int | None:
+        """The rank of the likeliest token after ``path`` that is not explored; None where none is likely enough."""
         written = [steps[len(path) :] for steps in self._explored if _follows(steps, path)]
         closed = self._tried.get(path, set()) | {steps[0].token for steps in written}
         words = {self._word([step.token for step in steps[:LOOK_AHEAD]]) for steps in written} - {""}
-        left, rank = 1.0, None
-        for at, (token, logprob) in enumerate(zip(step.ids, step.logprobs, strict=True)):
-            p = math.exp(logprob)
-            if token in closed or token in self._stop_ids or self._begins(token, words):
-                left -= p
-            elif rank is None and p >= UNLIKELY:
-                rank = at
-        return max(left, 0.0), rank
+        for rank, (token, logprob) in enumerate(zip(step.ids, step.logprobs, strict=True)):
+            if logprob < UNLIKELY:
+                break
+            if token not in closed and token not in self._stop_ids and not self._begins(token, words):
+                return rank
+        return None
 
     def _word(self, tokens: Sequence[int]) -> str:
         """The word at the start of a text, with the space before it; '' where something else is."""
@@ -110,7 +110,6 @@ def _follows(steps: Sequence[Step], path: Sequence[int]) -> bool:
 def steps_of(tokens: Sequence[int], logprobs: Sequence[float], logits: torch.Tensor) -> list[Step]:
     """``logits`` [len(tokens), vocab]: row i is what the model expected where it wrote ``tokens[i]``."""
     log_p = logits.float().log_softmax(-1)
-    entropy = torch.special.entr(log_p.exp()).sum(-1)
     values, ids = top_k(log_p, min(WIDTH, log_p.shape[-1]))
-    rows = zip(tokens, logprobs, entropy.tolist(), ids.tolist(), values.tolist(), strict=True)
-    return [Step(token, logprob, spread, tuple(i), tuple(v)) for token, logprob, spread, i, v in rows]
+    rows = zip(tokens, logprobs, ids.tolist(), values.tolist(), strict=True)
+    return [Step(token, logprob, tuple(i), tuple(v)) for token, logprob, i, v in rows]

@@ -19,6 +19,7 @@ SHOWN: dict[str, tuple[str, str, str, str | None]] = {
     "inner and outer": ("f(g(|)", "python", "x))", "x)"),
     "outer closer is missing": ("f({|}\n", "python", "'a': 1)", "'a': 1"),
     "own call before the closer": ("print(|)", "python", "len(x))", "len(x)"),
+    "inner brackets are the hole's": ("f({'a': g([(|),}, y=1)\n", "python", "x) for x in y]", "x) for x in y]"),
     "closer and colon": ("def f(|):", "python", "a, b):", "a, b"),
     "quote is there": ('open("|")', "python", 'data.txt")', "data.txt"),
     "bracket in a string": ("print(|)", "python", '")" + x)', '")" + x'),
@@ -148,3 +149,9 @@ def test_brackets_pair_up(text: str) -> None:
     openers, closers = unmatched_openers(text, "text"), unmatched_closers(text, "text")
     assert not (set(openers) | set(closers)) - set("()[]{}")
     assert unmatched_openers("(" + text, "text") != "" or ")" in text
+
+
+@pytest.mark.parametrize("lines", [10, 4_000])
+def test_closers_are_counted_from_where_the_file_begins(lines: int) -> None:
+    prefix = "data = [\n" + "    'an entry',\n" * lines
+    assert postprocess("    f(1)]", Place(prefix, "\n", "python")) == ("    f(1)]", Reason.MODEL)

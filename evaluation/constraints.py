@@ -1,4 +1,5 @@
-"""Do the masks ever refuse what somebody wrote? Random holes in real files, and the gold answers of the replay sets."""
+"""Do the masks, or what is done to an answer behind them, ever refuse what somebody wrote? Random holes in real files,
+and the gold answers of the suites."""
 
 from __future__ import annotations
 
@@ -6,17 +7,20 @@ import random
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from holefill.context.syntax.languages import language_of
-from holefill.evaluation.cases import CaseSet
+from holefill.evaluation.cases import Case, CaseSet, DataError
 from holefill.evaluation.runner import commit_name
 from holefill.evaluation.suites.loaders import LOADERS
 from holefill.evaluation.terminal import print_last_line
+from holefill.lsp_server.closing import Closer
+from holefill.lsp_server.completion import Reason
+from holefill.lsp_server.postprocess import Place, postprocess
 from holefill.model.constrain.constraint import Constraint
 from holefill.model.constrain.guide import Guides, default_folder
 from holefill.model.constrain.languages import LANGUAGES
@@ -45,6 +49,8 @@ class Found:
     """Tokens of the middles, and their ends."""
     off: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    """Answers that masks allow and of which nothing would be shown."""
 
 
 def random_holes(language: str, where: str, text: str, rng: random.Random) -> Iterator[Hole]:
@@ -77,6 +83,26 @@ def ask(guides: Guides, tokenizer: Tokenizer, hole: Hole, found: Found) -> None:
     found.positions += len(ids) + 1
     if guide.first_forbidden([*ids, min(tokenizer.stop_ids)]) is not None:
         found.refused.append(hole.where)
+
+
+def ask_gold(guides: Guides, tokenizer: Tokenizer, cases: Iterable[Case], found: Found) -> None:
+    closer = Closer()
+    for case in cases:
+        ask(guides, tokenizer, Hole(case.language, case.id, case.prefix, case.target, case.suffix), found)
+        if postprocess(case.target, Place(case.prefix, case.suffix, case.language))[1] is not Reason.MODEL:
+            continue  # not because of any mask
+        place = Place(case.prefix, case.suffix, case.language, closes=True, closer=closer)
+        if postprocess(case.target, place)[1] is not Reason.MODEL:
+            found.hidden.append(case.id)
+
+
+def _gold(data: Path, seed: int) -> Iterator[Case]:
+    """Of the suites whose answers fit where they stand: HumanEval-FIM leaves out the line breaks around them."""
+    for suite in ("replay", "humaneval-infilling", "cceval", "dotprompts", "typed-holes"):
+        try:
+            yield from LOADERS[suite](data, (), seed).cases
+        except DataError as error:
+            click.echo(f"without {suite}: {error.message}", err=True)
 
 
 def _files(case_set: CaseSet | None, folders: Sequence[Path], seed: int) -> Iterator[tuple[str, str]]:
@@ -133,18 +159,24 @@ def constraints(data: Path | None, packages: tuple[Path, ...], positions: int, m
     guides = Guides(tokenizer, default_folder(), wait=True)
     case_set = None if data is None else LOADERS["replay"](data, (), seed)
     gold = Found()
-    for case in case_set.cases if case_set is not None else ():
-        ask(guides, tokenizer, Hole(case.language, case.id, case.prefix, case.target, case.suffix), gold)
+    ask_gold(guides, tokenizer, () if data is None else _gold(data, seed), gold)
     files = _files(case_set, packages or (Path(sysconfig.get_paths()["purelib"]),), seed)
     table = {"gold": gold, **measure(guides, tokenizer, files, positions, seed)}
     for name, found in table.items():
         counts = f"{found.holes:6} holes {found.positions:8} positions, {len(found.refused)} refused"
-        click.echo(f"{name:12} {counts}, off {dict(found.off)}")
-        for where in found.refused[:10]:
+        click.echo(f"{name:12} {counts}, {len(found.hidden)} hidden, off {dict(found.off)}")
+        for where in (*found.refused[:10], *found.hidden[:10]):
             click.echo(f"    {where}")
-    refused = sum(len(found.refused) for found in table.values())
+    refused = sum(len(found.refused) + len(found.hidden) for found in table.values())
     metrics = {
-        name: {"positions": f.positions, "refused": len(f.refused), "off": dict(f.off)} for name, f in table.items()
+        name: {
+            "holes": f.holes,
+            "positions": f.positions,
+            "refused": len(f.refused),
+            "hidden": len(f.hidden),
+            "off": dict(f.off),
+        }
+        for name, f in table.items()
     }
     print_last_line(
         {"suite": "constraints", "metrics": metrics, "refused": refused, "model": model, "commit": commit_name(),

@@ -77,12 +77,8 @@ def _string_end(text: str, quote: str) -> int:
     return len(text) if at == -1 else at + len(quote)
 
 
-def open_quote(prefix: str, language: str) -> str:
-    """Delimiter of the string that ``prefix`` ends inside of, or ''."""
-    last = ""
-    for match in _lexer(language).finditer(prefix):
-        if match.end() == len(prefix):
-            last = match.group()
+def _quote_of(last: str) -> str:
+    """Delimiter of the string ``last``, a text's last token, where it is not finished; else ''."""
     for quote in ('"""', "'''", "`", '"', "'"):
         if last.startswith(quote):
             closed = len(last) >= 2 * len(quote) and last.endswith(quote) and not _escaped(last, len(quote))
@@ -97,14 +93,20 @@ def _escaped(token: str, width: int) -> bool:
 
 def unmatched_openers(text: str, language: str) -> str:
     """Openers without a closer, outermost first. A closer of another kind drops what it skips over."""
-    stack: list[str] = []
-    for bracket in brackets(text, language):
-        if bracket.char in OPENERS:
-            stack.append(bracket.char)
-        elif CLOSERS[bracket.char] in stack:
-            while stack.pop() != CLOSERS[bracket.char]:
+    return _read(text, language)[0]
+
+
+def _read(text: str, language: str, openers: str = "") -> tuple[str, str]:
+    """Openers that are open behind ``text``, when ``openers`` are before it; and the string or comment it ends with."""
+    stack, last, end = list(openers), "", 0
+    for match in _lexer(language).finditer(text):
+        last, end = match.group(), match.end()
+        if last in OPENERS:
+            stack.append(last)
+        elif CLOSERS.get(last) in stack:
+            while stack.pop() != CLOSERS[last]:
                 pass
-    return "".join(stack)
+    return "".join(stack), last if end == len(text) else ""
 
 
 def unmatched_closers(text: str, language: str, quote: str = "") -> str:
@@ -123,14 +125,14 @@ def unmatched_closers(text: str, language: str, quote: str = "") -> str:
 
 
 def around(prefix: str, suffix: str, language: str) -> Hole:
-    """Pairs the prefix's open brackets with the suffix's closers: from the outermost, where the whole suffix closes just
-    what is open out there; innermost first in a file that is in the middle of another edit."""
+    """Pairs the prefix's open brackets with the suffix's closers: from the outermost, where the suffix closes just what
+    is open out there; innermost first in a file that is in the middle of another edit."""
     openers, quote = _before(prefix, language)
     stack = list(openers)
     missing: list[str] = []
     supplied: list[str] = []
     opened = "".join(OPENERS[opener] for opener in reversed(stack))
-    closers = _after(suffix, language, quote)
+    closers = closers_after(suffix, language, quote)
     if len(suffix) <= WINDOW and opened.endswith(closers):
         return Hole(opened[: len(opened) - len(closers)], closers, quote, opened)
     for closer in closers:
@@ -144,16 +146,25 @@ def around(prefix: str, suffix: str, language: str) -> Hole:
     return Hole("".join(missing), "".join(supplied), quote, opened)
 
 
-@lru_cache(maxsize=4)
 def _before(prefix: str, language: str) -> tuple[str, str]:
     """Openers that ``prefix`` leaves open, outermost first, and the delimiter of the string it ends in."""
     read = prefix[-WINDOW:]
     if len(prefix) > WINDOW:
         read = read[read.find("\n") + 1 :]
-    return unmatched_openers(read, language), open_quote(read, language)
+    line = read.rfind("\n") + 1
+    openers, last = _lines_before(read[:line], language)
+    openers, last = _read(read, language) if last else _read(read[line:], language, openers)
+    return openers, _quote_of(last)
 
 
 @lru_cache(maxsize=4)
-def _after(suffix: str, language: str, quote: str) -> str:
+def _lines_before(lines: str, language: str) -> tuple[str, str]:
+    """``_read`` of whole lines, which stay the same while someone types. Where a string or a comment goes on behind
+    them, what follows is not to be read without them."""
+    return _read(lines, language)
+
+
+@lru_cache(maxsize=4)
+def closers_after(suffix: str, language: str, quote: str) -> str:
     """Closers that ``suffix`` has too many. While someone types it stays the same."""
     return unmatched_closers(suffix[:WINDOW], language, quote)

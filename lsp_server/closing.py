@@ -1,4 +1,4 @@
-"""A text that was cut off → its longest beginning after which the file closes and parses again; whole lines of a block
+"""A text for a hole → its longest beginning after which the file closes and parses again; whole lines of a block
 between braces are kept, and the block closed.
 
 The lexers of the masks say where that can be (``model/constrain``; no torch), the parser which of those places leaves
@@ -7,42 +7,76 @@ no error that the hole itself did not have. For texts that somebody else than th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from holefill.context.syntax import languages as parsers
-from holefill.context.syntax.parsing import error_bytes, parse
+from holefill.context.syntax.parsing import Parsed, error_bytes, parse
 from holefill.context.syntax.repair import repair
 from holefill.lsp_server.brackets import unmatched_openers
-from holefill.model.constrain.documents import can_close
+from holefill.model.constrain.documents import Documents, before_a_line, can_close
 from holefill.model.constrain.languages import FRAGMENTS, LANGUAGES, automaton
-from holefill.model.constrain.lexing import Suffix
+from holefill.model.constrain.lexing import State, Suffix
 
 MAX_BYTES = 256 * 1024
 """Of a file: a longer one takes too long to lex."""
 MAX_PARSES = 12
 
 
-def closing_part(text: str, prefix: str, suffix: str, language: str) -> str:
-    """``text`` itself where it closes, and where nothing can be told: the user is in the middle of an edit."""
-    if language not in LANGUAGES or language not in parsers.LANGUAGES:
-        return text
-    before, after = prefix.encode("utf-8", "replace"), suffix.encode("utf-8", "replace")
-    if len(before) + len(after) > MAX_BYTES:
-        return text
-    lexer, rest = automaton(language), Suffix(automaton(language), after)
-    state = lexer.run(lexer.begin(), before)
-    if not state or not can_close(lexer, state, rest, language in FRAGMENTS):
-        return text
+class Closer:
+    """Goes on from where it read and parsed a file before, so that between two keys it costs little. Any thread may
+    call."""
+
+    def __init__(self) -> None:
+        self._documents = Documents()
+        self._parsed: dict[str, Parsed] = {}
+        """The last file of each language."""
+        self._lock = threading.Lock()
+
+    def part(self, text: str, prefix: str, suffix: str, language: str) -> str:
+        """``text`` itself where it closes, and where nothing can be told: the user is in the middle of an edit."""
+        if language not in LANGUAGES or language not in parsers.LANGUAGES:
+            return text
+        before, after = prefix.encode("utf-8", "replace"), suffix.encode("utf-8", "replace")
+        if len(before) + len(after) > MAX_BYTES:
+            return text
+        with self._lock:
+            document = self._documents.of(automaton(language), before)
+            state, rest = document.before(before), document.after(after)
+            if not state or not can_close(document.automaton, state, rest, language in FRAGMENTS):
+                return text
+            candidates = list(_candidates(text, prefix, language, state, rest))
+            return self._first_parsing(candidates, prefix, suffix, language)
+
+    def _first_parsing(self, candidates: list[str], prefix: str, suffix: str, language: str) -> str:
+        """The first that brings no error into the file; empty where each does."""
+        if not candidates:
+            return ""
+        mended = repair(language, prefix + suffix, len(prefix), self._parsed.get(language))
+        parsed = self._parsed[language] = mended.parsed
+        breaks = ("", "\n") if before_a_line(prefix.encode()[-1:], suffix.encode()) else ("",)
+        for candidate in candidates:
+            for line_break in breaks:
+                parsed = parse(language, prefix + candidate + line_break + suffix, parsed)
+                if error_bytes(parsed) <= mended.errors:
+                    return candidate
+        return ""
+
+
+def _candidates(text: str, prefix: str, language: str, state: State, rest: Suffix) -> Iterator[str]:
+    """Beginnings that close, the longest first; before them the blocks it opened closed, where itself it does not.
+
+    ``state`` is the lexer's at the end of ``prefix``.
+    """
+    lexer = automaton(language)
     states = [state]
     for char in text:
         states.append(lexer.run(states[-1], char.encode("utf-8", "replace")))
     ends = [end for end in _ends(text) if states[end] and rest.closes(states[end])]
-    candidates = [text[:end] for end in ends[:MAX_PARSES]]
-    braced = _braced(text, prefix, language)
-    if braced and not (ends and ends[0] == len(text)):
-        after_braces = lexer.run(state, braced.encode("utf-8", "replace"))
-        candidates = [braced, *candidates] if after_braces and rest.closes(after_braces) else candidates
-    return _first_parsing(candidates, prefix, suffix, language)
+    braced = "" if ends and ends[0] == len(text) else _braced(text, prefix, language)
+    if braced and (after_braces := lexer.run(state, braced.encode("utf-8", "replace"))) and rest.closes(after_braces):
+        yield braced
+    yield from (text[:end] for end in ends[:MAX_PARSES])
 
 
 def _braced(text: str, prefix: str, language: str) -> str:
@@ -68,16 +102,3 @@ def _ends(text: str) -> Iterator[int]:
 
 def _is_word(char: str) -> bool:
     return char.isalnum() or char == "_"
-
-
-def _first_parsing(candidates: list[str], prefix: str, suffix: str, language: str) -> str:
-    """The first that brings no error into the file; empty where each does."""
-    if not candidates:
-        return ""
-    mended = repair(language, prefix + suffix, len(prefix))
-    parsed = mended.parsed
-    for candidate in candidates:
-        parsed = parse(language, prefix + candidate + suffix, parsed)
-        if error_bytes(parsed) <= mended.errors:
-            return candidate
-    return ""

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from holefill.context.items import Cursor
 from holefill.context.provider import Deadline
+from holefill.lsp_server.closing import Closer
 from holefill.lsp_server.completion import CompleterOptions, Fit, Reason
 from holefill.lsp_server.copies import CopyGuard
+from holefill.lsp_server.edits import unfinished_elsewhere
 from holefill.lsp_server.generation import Draft, generate
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
 from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
@@ -46,12 +48,14 @@ class Fitter:
     ) -> None:
         self._backend, self._builder, self._options = backend, builder, options
         self._judge, self._copies = judge, copies
+        self._closer = Closer()
 
     def place(self, cursor: Cursor) -> Place:
-        closes = self._options.fit_of(cursor.language) is not Fit.OFF
+        fitted = self._options.fit_of(cursor.language) is not Fit.OFF
+        closes = fitted and not unfinished_elsewhere(cursor.prefix, cursor.suffix, cursor.language)
         copies = self._copies
         copied = None if copies is None else lambda text: copies.refuses(text, cursor)
-        return Place(cursor.prefix, cursor.suffix, cursor.language, closes=closes, copied=copied)
+        return Place(cursor.prefix, cursor.suffix, cursor.language, closes=closes, closer=self._closer, copied=copied)
 
     def fit(self, cursor: Cursor, draft: Draft, max_tokens: int, cancelled: bool) -> Fitted:
         place = self.place(cursor)

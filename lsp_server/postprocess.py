@@ -8,11 +8,11 @@ file closes, whitespace is last.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from holefill.context.redaction import redact
 from holefill.lsp_server.brackets import CLOSERS, OPENERS, Hole, around, brackets, unmatched_closers
-from holefill.lsp_server.closing import closing_part
+from holefill.lsp_server.closing import Closer
 from holefill.lsp_server.completion import Reason
 from holefill.lsp_server.loops import MIN_LENGTH, MIN_LENGTH_CUT_OFF, find_loop
 from holefill.model.request import Candidate
@@ -36,6 +36,8 @@ class Place:
     """The engine ran out of tokens or time, so the last line may be half a line."""
     closes: bool = False
     """Nothing is shown that leaves the file open, whoever ended it: a stop rule does not know what a mask promised."""
+    closer: Closer = field(default_factory=Closer, compare=False, repr=False)
+    """Knows the file from earlier holes."""
     copied: Callable[[str], bool] | None = None
     """Whether a text repeats what the model was trained on and is not the user's; None where nobody knows."""
 
@@ -195,7 +197,7 @@ def no_open_end(text: str, place: Place) -> str:
     """A truncated text ends where the file closes again, not in the middle of a call or an operator."""
     if not (place.truncated or place.closes) or not text.strip():
         return text
-    return closing_part(text, place.prefix, place.suffix, place.language)
+    return place.closer.part(text, place.prefix, place.suffix, place.language)
 
 
 Step = Callable[[str, Place], str]

@@ -12,6 +12,7 @@ from holefill.context.prompt import Prompt, PromptLimits, build_prompt, choose_f
 from holefill.context.provider import Tokenizer
 from holefill.context.syntax.languages import line_comment
 from holefill.lsp_server.completion import CompleterOptions, Fit
+from holefill.lsp_server.edits import unfinished_elsewhere
 from holefill.lsp_server.judge import Rewrite
 from holefill.lsp_server.stopping import stop_spec
 from holefill.model.constrain.constraint import Constraint
@@ -82,6 +83,7 @@ class RequestBuilder:
         said = asked.typed + wanted.kept if wanted.kept else ""
         ids = self._tokenizer.encode(said)
         names = tuple(typed + name for name in wanted.names)
+        constraint = asked.constraint or Constraint(cursor.language, prefix, cursor.suffix)
         return replace(
             asked,
             prompt_ids=(*asked.prompt_ids, *ids),
@@ -89,7 +91,7 @@ class RequestBuilder:
             max_tokens=max(MIN_REWRITE_TOKENS, asked.max_tokens - len(ids)),
             stop=stop_spec(prefix, cursor.suffix, cursor.language, self._options),
             deadline_ms=left_ms,
-            constraint=Constraint(cursor.language, prefix[: len(prefix) - len(typed)], cursor.suffix, names),
+            constraint=replace(constraint, prefix=prefix[: len(prefix) - len(typed)], names=names),
             alternatives=0,
             typed=typed,
         )
@@ -110,7 +112,8 @@ class RequestBuilder:
         written = len(word.group()) - len(typed) if names and word is not None else 0
         begins = tuple(name[written:] for name in names)
         prefix = cursor.prefix[: len(cursor.prefix) - len(typed)]
-        return Constraint(cursor.language, prefix, cursor.suffix, begins if all(begins) else ())
+        unfinished = unfinished_elsewhere(cursor.prefix, cursor.suffix, cursor.language)
+        return Constraint(cursor.language, prefix, cursor.suffix, begins if all(begins) else (), unfinished)
 
     def _prompt(self, cursor: Cursor, pack: Pack, typed: str) -> Prompt:
         limits = PromptLimits(

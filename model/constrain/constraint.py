@@ -15,3 +15,5 @@ class Constraint:
     suffix: str
     names: tuple[str, ...] = ()
     """The answer begins with one of these (none: anything), each up to the end of a name."""
+    unfinished: bool = False
+    """The file is in the middle of another edit, so that no answer can close it: only the names hold."""

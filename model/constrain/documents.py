@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 
 from holefill.model.constrain.lexing import Automaton, State, Suffix
 
@@ -11,6 +12,8 @@ CHECKPOINT_BYTES = 2048
 MAX_KNOWN = 100_000
 _WHOLE = (b"", b"0", b" 0", b"'", b'"', b"`", b"*/", b"'''", b'"""')
 _FILLERS = (*_WHOLE, b"(", b"[", b"{", b"[(", b"{(", b"({")
+_ENDS = (b"", b":", b" {", b'"', b"'", b'}"', b"}'", b"}`")
+"""What a line that is begun may have to end with: the head of the block that follows, or the string the hole is in."""
 MAX_CLOSED = 8
 _OPENER = {b")": b"(", b"]": b"[", b"}": b"{"}
 
@@ -51,9 +54,17 @@ class Document:
         return state
 
     def after(self, suffix: bytes) -> Suffix:
-        if self._suffix.text != suffix or self._suffix.known > MAX_KNOWN:
-            self._suffix = Suffix(self.automaton, suffix)
+        """``suffix`` behind the prefix that was last asked about."""
+        own_line = before_a_line(self._text, suffix)
+        known = self._suffix
+        if (known.text, known.own_line) != (suffix, own_line) or known.known > MAX_KNOWN:
+            self._suffix = Suffix(self.automaton, suffix, own_line)
         return self._suffix
+
+
+def before_a_line(prefix: bytes, suffix: bytes) -> bool:
+    """Whether the cursor stands at the start of a line that has text: what comes there may be a line of its own."""
+    return prefix[-1:] in (b"", b"\n") and bool(suffix.partition(b"\n")[0].strip())
 
 
 class Documents:
@@ -80,15 +91,24 @@ def can_close(automaton: Automaton, state: State, suffix: Suffix, fragments: boo
     """
     if fragments:
         return any(after and suffix.closes(after) for after in (automaton.run(state, filler) for filler in _WHOLE))
-    for filler in _FILLERS:
+    for filler in (*_FILLERS, *_indented(state)):
         after = automaton.run(state, filler)
         for _ in range(MAX_CLOSED):
             if not after:
                 break
-            if suffix.closes(after):
+            if any(suffix.closes(automaton.run(after, end)) for end in _ENDS):
                 return True
             after = _close_one(automaton, after)
     return _opened(automaton, state, suffix)
+
+
+def _indented(state: State) -> Iterator[bytes]:
+    """Statements at every indentation that may come, the deepest first, where indentation counts."""
+    if not state:
+        return
+    column, blocks = state[0].column, state[0].blocks
+    for wanted in (blocks[-1] + 4, *reversed(blocks)):
+        yield b" " * max(0, wanted - column) + b"0"
 
 
 def _opened(automaton: Automaton, state: State, suffix: Suffix) -> bool:

@@ -41,6 +41,8 @@ class Off(StrEnum):
     """What stands before the hole does not lex."""
     SUFFIX = "suffix"
     """What follows closes nothing that the hole could leave open."""
+    EDIT = "edit"
+    """The request says that the file is in the middle of another edit."""
     TABLES = "tables"
     """They are being made."""
 
@@ -186,12 +188,13 @@ class Guides:
             return Off.TABLES
         document = self._documents.of(masks.automaton, prefix)
         state, rest = document.before(prefix), document.after(suffix)
-        if not state:
-            return Off.PREFIX
-        if not can_close(masks.automaton, state, rest, constraint.language in FRAGMENTS):
-            return Off.SUFFIX
         names = Names(self._spellings, constraint.names) if constraint.names else None
-        return Guide(masks, state, rest, names)
+        closes = bool(state) and can_close(masks.automaton, state, rest, constraint.language in FRAGMENTS)
+        if closes and not constraint.unfinished:
+            return Guide(masks, state, rest, names)
+        if names is not None:  # they hold whatever stands around the hole
+            return Guide(masks, masks.automaton.anything(), Suffix(masks.automaton, b""), names)
+        return Off.EDIT if closes else Off.SUFFIX if state else Off.PREFIX
 
     def masks(self, language: str) -> Masks | None:
         """None while they are made."""

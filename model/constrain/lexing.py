@@ -61,6 +61,10 @@ class Automaton:
     def begin(self) -> State:
         return (Reading(self.grammar.start, Stack()),)
 
+    def anything(self) -> State:
+        """Of a text that is not understood: nothing is forbidden in it."""
+        return (Reading(self.grammar.free, Stack()),)
+
     def run(self, state: State, data: bytes, start: int = 0, end: int | None = None) -> State:
         """The state after ``data[start:end]``."""
         end = len(data) if end is None else end
@@ -100,7 +104,7 @@ class Automaton:
                 if following is not None:
                     found[following] = None
         if len(found) > MAX_READINGS:  # too many to be told apart: nothing is forbidden any more
-            return (Reading(self.grammar.free, Stack()),)
+            return self.anything()
         return tuple(found)
 
     def _skip(self, mode: int) -> re.Pattern[bytes] | None:
@@ -140,14 +144,19 @@ def indent(layout: Layout, column: int, blocks: tuple[int, ...]) -> tuple[int, .
 class Suffix:
     """The text after the hole. Once a state has been through, others that meet its path end where it ended."""
 
-    def __init__(self, automaton: Automaton, text: bytes) -> None:
+    def __init__(self, automaton: Automaton, text: bytes, own_line: bool = False) -> None:
+        """``own_line``: the hole stands before the whole first line of ``text``, so a line break may go between."""
         self._automaton = automaton
         self.text = text
+        self.own_line = own_line
         self._starts = [0, *(match.end() for match in re.finditer(rb"\n", text))]
         self._known: dict[tuple[int, State], bool] = {}
 
     def closes(self, state: State) -> bool:
         """Whether this text can follow ``state`` to the end of the file."""
+        return self._closes(state) or (self.own_line and self._closes(self._automaton.run(state, b"\n")))
+
+    def _closes(self, state: State) -> bool:
         seen: list[tuple[int, State]] = []
         verdict: bool | None = None
         for line, start in enumerate(self._starts):

@@ -160,7 +160,7 @@ def _constraint(value: Any) -> Constraint | None:
         return None
     given = _Fields(value, "holefill.constraint.")
     language, prefix, suffix = (given.text(name, "") for name in ("language", "prefix", "suffix"))
-    return Constraint(language, prefix, suffix, given.texts("names"))
+    return Constraint(language, prefix, suffix, given.texts("names"), given.flag("unfinished"))
 
 
 def _stop_spec(extra: _Fields) -> StopSpec:

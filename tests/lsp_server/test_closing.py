@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from holefill.context.syntax.parsing import error_bytes, parse
 from holefill.context.syntax.repair import repair
-from holefill.lsp_server.closing import closing_part
+from holefill.lsp_server.closing import Closer
 from holefill.lsp_server.completion import Reason
 from holefill.lsp_server.postprocess import Place, postprocess
 from holefill.model.constrain.languages import automaton
@@ -44,7 +44,7 @@ CUT = {
 def test_what_is_left(case: tuple[str, str, str, str]) -> None:
     marked, language, said, left = case
     prefix, suffix = marked.split("|")
-    assert closing_part(said, prefix, suffix, language) == left
+    assert Closer().part(said, prefix, suffix, language) == left
 
 
 def test_only_cut_off_answers_are_cut() -> None:
@@ -76,7 +76,7 @@ def test_every_cut_of_real_code_closes_and_parses(data: st.DataObject) -> None:
     end = data.draw(st.integers(start, len(text)))
     cut = data.draw(st.integers(start, end))
     prefix, said, suffix = text[:start], text[start:cut], text[end:]
-    shown = closing_part(said, prefix, suffix, language)
+    shown = Closer().part(said, prefix, suffix, language)
     assert shown.startswith(said) or said.startswith(shown) or shown.rstrip("}\n\t ") == said.rstrip()
     if shown == said or not shown:
         return  # nothing to cut, nothing to tell, or nothing left
@@ -91,4 +91,4 @@ def test_a_whole_answer_is_left_alone(language: str) -> None:
     text = CODE[language]
     for start in range(0, len(text), 11):
         for end in range(start, len(text), 37):
-            assert closing_part(text[start:end], text[:start], text[end:], language) == text[start:end]
+            assert Closer().part(text[start:end], text[:start], text[end:], language) == text[start:end]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holefill.lsp_server.brackets import unmatched_closers, unmatched_openers
+from holefill.lsp_server.brackets import OPENERS, around, unmatched_closers, unmatched_openers
 from holefill.lsp_server.completion import Reason
 from holefill.lsp_server.loops import find_loop
 from holefill.lsp_server.postprocess import Place, postprocess
@@ -155,3 +155,11 @@ def test_brackets_pair_up(text: str) -> None:
 def test_closers_are_counted_from_where_the_file_begins(lines: int) -> None:
     prefix = "data = [\n" + "    'an entry',\n" * lines
     assert postprocess("    f(1)]", Place(prefix, "\n", "python")) == ("    f(1)]", Reason.MODEL)
+
+
+@given(st.lists(st.sampled_from(["(", ")", "[", "]", '"""', "'", "\n", "a", "# ", "/*", "*/", "//", "`"]), max_size=30))
+@pytest.mark.parametrize("language", ["python", "typescript"])
+def test_reading_line_by_line_is_reading_at_once(language: str, pieces: list[str]) -> None:
+    prefix = "".join(pieces)
+    closers = "".join(OPENERS[opener] for opener in reversed(unmatched_openers(prefix, language)))
+    assert around(prefix, "", language).open == closers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_indentation_must_meet_an_open_block(guides: Guides) -> None:
         ("size", Constraint("python", "#" * 300_000, "")),
         ("prefix", Constraint("python", "x = (]", "\n")),
         ("suffix", Constraint("python", "x = 1\n", "y = 'a\n'\n")),
-        ("suffix", Constraint("java", "class A {", "} ] }")),
+        ("suffix", Constraint("java", "class A {", "} ] } ] }")),
     ],
 )
 def test_a_place_that_cannot_be_read_is_left_alone(guides: Guides, reason: str, constraint: Constraint) -> None:
@@ -186,3 +187,34 @@ def test_a_file_that_is_half_a_function_keeps_its_own_lines(guides: Guides, lang
     whole = guides.guide(Constraint(language, "int f() {\n  a(", ");\n}\n"))
     assert whole is not None
     assert not _allows(whole, "b)", end=True)
+
+
+def test_names_bind_in_a_file_that_is_in_the_middle_of_another_edit(guides: Guides) -> None:
+    unreadable = Constraint("python", "y = ]\nx = a", "\n", (".append", ".pop"))
+    unfinished = Constraint("python", "f(\nx = a", "\n", (".append", ".pop"), unfinished=True)
+    for constraint in (unreadable, unfinished):
+        assert guides.guide(replace(constraint, names=())) is None
+        guide = guides.guide(constraint)
+        assert guide is not None
+        assert _allows(guide, ".pop((", end=True)
+        assert not _allows(guide, ".push(1)", end=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "middle", "after"),
+    [
+        ("def f(a):\n    if a:\n", "        a = 1", "    return b\n"),
+        ("def f(a):\n    if a.", "b:", "\n        return b\n"),
+        ("def f(a):\n    if a.", "b({'c'}):", "\n        return b\n"),
+        ("def f(a):\n", "    if a:\n", "        return b\n"),
+        ("x = f'{a.", "b}'", "\n"),
+        ("def f(a):\n    try:\n        ", "b()", "\n    except E:\n        pass\n"),
+    ],
+)
+def test_heads_of_blocks_and_ends_of_strings_may_be_the_holes_to_write(
+    guides: Guides, before: str, middle: str, after: str
+) -> None:
+    """Else a hole whose answer needs one would count as the middle of an edit, and nothing would hold in it."""
+    guide = _guide(guides, before, after)
+    assert _allows(guide, middle, end=True)
+    assert not _allows(guide, middle + "(", end=True)

@@ -286,7 +286,7 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
         click.option(
             "--fit",
             type=click.Choice([level.value for level in Fit]),
-            help="How suggestions are made to fit their place, and the share of invented names.  [default: off]",
+            help="How suggestions are made to fit their place, and the share of invented names.  [default: masks]",
         ),
         click.option(
             "--no-stop-rule", is_flag=True, help="Only the model's own stop and the token limit end an answer."

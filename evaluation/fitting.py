@@ -11,7 +11,7 @@ from holefill.context.items import Cursor
 from holefill.context.provider import Deadline
 from holefill.context.types.registry import HolesRegistry
 from holefill.context.types.typed_holes import TypedHoles
-from holefill.lsp_server.completion import Fit
+from holefill.lsp_server.completion import CompleterOptions, Fit
 from holefill.lsp_server.judge import Judge
 
 ALTERNATIVES = 3
@@ -21,27 +21,31 @@ _START_MS = 5_000.0
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """``fit`` None: nothing is switched on and nothing measured."""
+    """``fit`` None: what the product does by default, and nothing is measured."""
 
     fit: Fit | None = None
     registry: HolesRegistry = field(default_factory=HolesRegistry)
 
     @property
+    def level(self) -> Fit:
+        return self.fit or CompleterOptions().fit
+
+    @property
     def alternatives(self) -> int:
         """Answers beside the first that the judge chooses from: as many as an editor's user gets on request."""
-        return ALTERNATIVES if self.fit in (Fit.JUDGE, Fit.ON) else 0
+        return ALTERNATIVES if self.level in (Fit.JUDGE, Fit.ON) else 0
 
     def judge(self, index: WorkspaceIndex | None) -> Judge | None:
-        if index is None or self.fit in (None, Fit.OFF):
+        if index is None or self.level is Fit.OFF:
             return None
-        return Judge(lambda _: index, self.registry, repair=self.fit is Fit.ON)
+        return Judge(lambda _: index, self.registry, repair=self.level is Fit.ON)
 
     @contextmanager
     def around(
         self, index: WorkspaceIndex | None, cursor: Cursor, dropped: Sequence[str]
     ) -> Iterator[TypedHoles | None]:
-        """The checkers of one case, which see its files as they are meanwhile; None where nobody asks them."""
-        if index is None or self.fit is None:
+        """The checkers of one case, which see its files as they are meanwhile; None where nothing is measured."""
+        if index is None or (self.fit is None and self.level is Fit.OFF):
             yield None
             return
         holes = self.registry.of(index)
@@ -49,9 +53,11 @@ class Fitting:
         for path in changed:
             holes.changed_on_disk(path)
         holes.sync(cursor.path, cursor.text, cursor.language)
-        Judge(lambda _: index, self.registry).prepare(cursor, Deadline.after_ms(_START_MS))
+        holes.layer(cursor.language).ready(_START_MS / 1000)
+        if self.fit is not None:
+            Judge(lambda _: index, self.registry).prepare(cursor, Deadline.after_ms(_START_MS))
         try:
-            yield holes
+            yield None if self.fit is None else holes
         finally:
             for path in (*changed, cursor.path):
                 holes.changed_on_disk(path)

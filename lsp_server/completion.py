@@ -91,8 +91,8 @@ class CompleterOptions:
     sampling: Sampling = field(default_factory=Sampling)
     gather_ms: float = 40.0
     deadline_ms: float | None = None
-    fit: Fit = Fit.OFF
-    """For languages that ``fit_by_language`` does not name."""
+    fit: Fit = Fit.MASKS
+    """For languages that ``fit_by_language`` does not name. Masks cost no time, and win members (LOG.md)."""
     fit_by_language: tuple[tuple[str, Fit], ...] = ()
     judge_ms: float = 250.0
     """For checking and repair together; less where the request is due earlier."""

@@ -41,9 +41,9 @@ class Settings:
     """Wait for typing to pause; answers from the cache never wait."""
     deadline_ms: int = 600
     """An automatic answer ends by then: VS Code drops what comes later than about 700 ms."""
-    fit: dict[str, bool] = field(default_factory=dict)
-    """Language → whether suggestions are made to fit their place (masks, check, repair); "*" is every language not
-    named. Off when nothing is said: LOG.md has what it costs and gives."""
+    fit: dict[str, str] = field(default_factory=dict)
+    """Language → how much is done so that suggestions fit their place, a value of ``Fit``; "*" is every language not
+    named. "masks" when nothing is said: what is shown closes and begins with no member that does not exist."""
     show_probability: float = 0.05
     """Nothing is shown unasked that is kept with a smaller probability (``show_gate``); 0 shows everything."""
     show_threshold: float = -10.0
@@ -61,8 +61,8 @@ class Settings:
             context_tokens=max(0, self.context_tokens),
             show_threshold=self.show_threshold,
             show_probability=self.show_probability,
-            fit=Fit.ON if self.fit.get("*", False) else Fit.OFF,
-            fit_by_language=tuple((name, Fit.ON if on else Fit.OFF) for name, on in self.fit.items() if name != "*"),
+            fit=Fit(self.fit.get("*", Fit.MASKS)),
+            fit_by_language=tuple((name, Fit(level)) for name, level in self.fit.items() if name != "*"),
         )
 
 
@@ -131,6 +131,8 @@ def _problem(name: str, value: object) -> str | None:
         isinstance(value, Mapping) and all(isinstance(entry, bool) for entry in value.values())
     ):
         return f"expected an object of language: true or false, got {value!r:.60}"
+    if expected == "dict[str, str]" and not isinstance(value, Mapping):
+        return f"expected an object of language: level, got {value!r:.60}"
     if expected == "tuple[str, ...]" and not isinstance(value, list | tuple):
         return f"expected a list of names, got {value!r:.40}"
     return _out_of_bounds(name, value)
@@ -143,6 +145,9 @@ def _out_of_bounds(name: str, value: object) -> str | None:
     if name == "providers_off" and isinstance(value, list | tuple):
         unknown = [str(entry) for entry in value if str(entry) not in PROVIDERS]
         return f"must be among {', '.join(PROVIDERS)}, got {unknown[0]!r:.40}" if unknown else None
+    if name == "fit" and isinstance(value, Mapping):
+        unknown = [str(level) for level in value.values() if level not in list(Fit)]
+        return f"must be among {', '.join(Fit)}, got {unknown[0]!r:.40}" if unknown else None
     if name == "log_level" and value not in LOG_LEVELS:
         return f"must be one of {', '.join(LOG_LEVELS)}, got {value!r:.40}"
     if name == "engine_url" and value and not re.match(r"(https?|unix)://|/", str(value)):

@@ -260,7 +260,7 @@ def test_an_alternative_that_was_cut_off_ends_where_the_file_closes() -> None:
     cut, whole = Candidate("f(a, b", -1.0, (1,) * 8), Candidate("g(a, b", -1.0, (1,) * 7)
     engine.candidates = (Candidate("value", -1.0, (1,)), cut, whole)
     request = CompletionRequest(cursor("x = |\n"), Trigger.INVOKED, alternatives=2)
-    completer = make(engine, CompleterOptions(max_new_tokens=8))
+    completer = make(engine, CompleterOptions(max_new_tokens=8, fit=Fit.OFF))
     assert completer.complete(request, CancelToken()).alternatives == ("f", "g(a, b")
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holefill.lsp_server.completion import Fit
 from holefill.lsp_server.config import Settings, parse_settings
 
 
@@ -26,6 +27,9 @@ def test_both_spellings_and_the_section() -> None:
         ({"max_tokens": 1.5}, ["holefill.max_tokens", "whole"]),
         ({"max_tokens": 0}, ["holefill.max_tokens", "between 1 and 512"]),
         ({"enable": {"python": "yes"}}, ["holefill.enable", "true or false"]),
+        ({"fit": {"python": "much"}}, ["holefill.fit", "masks", "much"]),
+        ({"fit": {"python": True}}, ["holefill.fit", "masks"]),
+        ({"fit": "masks"}, ["holefill.fit", "object"]),
         ({"log_level": "loud"}, ["holefill.log_level", "warning"]),
         ({"engine_url": "localhost:8080"}, ["holefill.engine_url", "http://"]),
         ({"model": 3}, ["holefill.model", "text"]),
@@ -63,3 +67,10 @@ def test_never_raises_and_never_yields_a_wrong_type(raw: object) -> None:
     assert isinstance(got.model, str)
     assert isinstance(got.enable, dict)
     assert 50 <= got.deadline_ms <= 60_000
+
+
+def test_masks_hold_unless_a_language_is_taken_out() -> None:
+    options = parse_settings({"fit": {"go": "off", "python": "on"}}).settings.completer_options()
+    assert [options.fit_of(name) for name in ("go", "python", "rust")] == [Fit.OFF, Fit.ON, Fit.MASKS]
+    off = parse_settings({"fit": {"*": "off"}}).settings.completer_options()
+    assert off.fit_of("python") is Fit.OFF

@@ -249,9 +249,3 @@ def test_what_a_check_needs_is_prepared_while_the_model_writes(
     monkeypatch.setattr(Judge, "prepare", lambda *_: prepared.set())
     completer = Completer(Waiting(["shelf.count()"]), CharTokenizer(), CompleterOptions(fit=Fit.JUDGE), judge=judge)
     assert completer.complete(CompletionRequest(_cursor(index)), CancelToken()).text == "shelf.count()"
-
-
-def test_one_language_can_be_switched_on_alone() -> None:
-    options = CompleterOptions(fit_by_language=(("python", Fit.ON),))
-    assert options.fit_of("python") is Fit.ON
-    assert options.fit_of("go") is Fit.OFF

@@ -62,7 +62,7 @@ def _run(suite: Suite, cut: Cut, system: System, workspaces: Workspaces, task: T
         system.draft_from(index)
         backend = recording(system, lambda text: cut.complete(case, text), suite.prompt.stop_rule)
         completer = completer_for(system, suite.prompt, case, task.context, index, backend)
-        request = request_for(case, None if index is None else index.root, system.fitting.alternatives)
+        request = request_for(case, None if index is None else index.root)
         with system.fitting.around(index, request.cursor, case.dropped) as holes:
             completion = completer.complete(request, CancelToken())
             generated = backend.whole(completion.receipt.raw_text)

@@ -14,7 +14,6 @@ from holefill.context.types.typed_holes import TypedHoles
 from holefill.lsp_server.completion import CompleterOptions, Fit
 from holefill.lsp_server.judge import Judge
 
-ALTERNATIVES = 3
 _START_MS = 5_000.0
 """For the checker's first answer in a file, which an editor's user has long had by the time of a completion."""
 
@@ -29,11 +28,6 @@ class Fitting:
     @property
     def level(self) -> Fit:
         return self.fit or CompleterOptions().fit
-
-    @property
-    def alternatives(self) -> int:
-        """Answers beside the first that the judge chooses from: as many as an editor's user gets on request."""
-        return ALTERNATIVES if self.level in (Fit.JUDGE, Fit.ON) else 0
 
     def judge(self, index: WorkspaceIndex | None) -> Judge | None:
         if index is None or self.level is Fit.OFF:

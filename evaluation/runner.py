@@ -181,7 +181,7 @@ class PublishedProvider:
         ]
 
 
-def request_for(case: Case, root: Path | None, alternatives: int = 0) -> CompletionRequest:
+def request_for(case: Case, root: Path | None) -> CompletionRequest:
     folder = root or Path("/nowhere")
     cursor = Cursor(
         path=str(folder / case.path),
@@ -190,7 +190,7 @@ def request_for(case: Case, root: Path | None, alternatives: int = 0) -> Complet
         language=case.language,
         root=None if root is None else str(root),
     )
-    return CompletionRequest(cursor, Trigger.INVOKED, alternatives=alternatives)
+    return CompletionRequest(cursor, Trigger.INVOKED)
 
 
 def recording(system: System, complete: Callable[[str], bool], stop_rule: bool) -> RecordingBackend:

@@ -18,7 +18,10 @@ from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
 from holefill.lsp_server.request_builder import RequestBuilder
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
-from holefill.model.request import Backend, FinishReason, GenerateRequest
+from holefill.model.request import Backend, Candidate, FinishReason, GenerateRequest
+
+_REPLACEABLE = frozenset({Reason.MODEL, Reason.EMPTY, Reason.DUPLICATE, Reason.LOOP})
+"""Where the model said something, and another of its answers may be shown instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,9 @@ class Fitter:
             reason = Reason.DEADLINE
         shown = postprocess_all(draft.candidates[1:], place, max_tokens)
         others = zip(shown, draft.candidates[1:], strict=True)
-        options = tuple(Option(said, one.mean_logprob, one.text) for said, one in others)
-        return Fitted(Option(text, draft.mean_logprob() or 0.0, draft.text), reason, options)
+        options = tuple(Option(said, one.mean_logprob, one.text, _joint(one)) for said, one in others)
+        joint = _joint(draft.candidates[0]) if draft.candidates else None
+        return Fitted(Option(text, draft.mean_logprob() or 0.0, draft.text, joint), reason, options)
 
     def prepare(self, cursor: Cursor) -> None:
         """What a judge needs is found while the model writes."""
@@ -89,15 +93,15 @@ class Fitter:
         None where nobody judges.
         """
         judge = self._judge_of(cursor)
-        if judge is None or fitted.reason is not Reason.MODEL:
+        options = tuple(option for option in (fitted.first, *fitted.options) if option.text)
+        if judge is None or not options or fitted.reason not in _REPLACEABLE or not fitted.first.raw.strip():
             return None
         left = self._options.judge_ms if due is None else (due - time.perf_counter()) * 1000
         deadline = Deadline.after_ms(max(0.0, min(left, self._options.judge_ms)))
-        options = (fitted.first, *(option for option in fitted.options if option.text))
         judged = judge.pick(
             cursor, options, lambda wanted: self._rewritten(cursor, asked, wanted, cancel, deadline), deadline
         )
-        return replace(fitted, first=judged.option, options=options, judged=judged)
+        return replace(fitted, first=judged.option, reason=Reason.MODEL, options=options, judged=judged)
 
     def _judge_of(self, cursor: Cursor) -> Judge | None:
         return self._judge if self._options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON) else None
@@ -113,3 +117,8 @@ class Fitter:
         raw = wanted.kept + again.text
         said, reason = postprocess(raw, replace(self.place(cursor), truncated=again.truncated))
         return Option(said, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None
+
+
+def _joint(candidate: Candidate) -> float | None:
+    """log p of the answer and of the suffix behind it."""
+    return None if candidate.suffix_logprob is None else candidate.logprob + candidate.suffix_logprob

@@ -1,8 +1,9 @@
 """Candidates judged by what the repository says, and mended by it: where context and model meet after decoding.
 
-A candidate that brings a new error never beats one that does not; among equals the model's own probability decides. A
-name or member that does not exist is decoded again from there under the names that do; one that only lacks its import
-is kept, with the import beside it. What is not done in time is dropped, never waited for.
+A candidate that brings a new error never beats one that does not; among equals the model's own probability decides, of
+the answer and of what the file goes on with behind it. A name or member that does not exist is decoded again from there
+under the names that do; one that only lacks its import is kept, with the import beside it. What is not done in time is
+dropped, never waited for.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Option:
     """Mean per token."""
     raw: str = ""
     """Before post-processing."""
+    joint: float | None = None
+    """Sum of log p of the answer and of the suffix behind it; None where the model was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,9 @@ class Judge:
         return self._mended(holes, cursor, best, rewrite, due) if self._repair and best.errors else best
 
     def _best(self, holes: TypedHoles, cursor: Cursor, options: Sequence[Option], due: Deadline) -> Judged:
-        best = _judged(holes, cursor, options[0], due)
-        for option in sorted(options[1:], key=lambda option: -option.logprob):
+        first, *others = _ranked(options)
+        best = _judged(holes, cursor, first, due)
+        for option in others:
             if not best.errors or due.expired():
                 break
             other = _judged(holes, cursor, option, due)
@@ -128,6 +132,14 @@ class Judge:
             if not best.errors:
                 break
         return replace(best, rewrites=rewrites, repaired=repaired)
+
+
+def _ranked(options: Sequence[Option]) -> list[Option]:
+    """The most probable first; where the suffix was not asked of every one, the model's favourite and the others by
+    probability per token."""
+    if all(option.joint is not None for option in options):
+        return sorted(options, key=lambda option: -(option.joint or 0.0))
+    return [options[0], *sorted(options[1:], key=lambda option: -option.logprob)]
 
 
 def _judged(holes: TypedHoles, cursor: Cursor, option: Option, due: Deadline) -> Judged:

@@ -19,6 +19,8 @@ from holefill.model.constrain.constraint import Constraint
 from holefill.model.request import Backend, GenerateRequest, HealingBackend
 
 MIN_REWRITE_TOKENS = 16
+JUDGED_ALTERNATIVES = 5
+"""Answers beside the first that a judge chooses from; eight hold no more right ones (LOG.md)."""
 _MAX_DRAFT_CHARS = 6_000
 """The engine tokenises what it drafts from with every request."""
 _MAX_TYPED = 64
@@ -46,6 +48,7 @@ class RequestBuilder:
         """
         typed = self._typed(cursor)
         prompt = self._prompt(cursor, pack, typed)
+        judged = self._options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON)
         return GenerateRequest(
             prompt_ids=prompt.ids,
             max_tokens=self._options.max_new_tokens,
@@ -56,7 +59,8 @@ class RequestBuilder:
             draft_texts=(*((unfinished,) if unfinished else ()), *_quotable(pack)),
             repository=cursor.root or "",
             constraint=self._constraint(cursor, typed, names),
-            alternatives=alternatives,
+            alternatives=max(alternatives, JUDGED_ALTERNATIVES) if judged else alternatives,
+            foresight=judged,
             typed=typed,
         )
 
@@ -93,6 +97,7 @@ class RequestBuilder:
             deadline_ms=left_ms,
             constraint=replace(constraint, prefix=prefix[: len(prefix) - len(typed)], names=names),
             alternatives=0,
+            foresight=False,
             typed=typed,
         )
 

@@ -8,6 +8,7 @@ from typing import Generic
 from holefill.model.alternatives import Branch, Explorer, Step
 from holefill.model.answer import Answer
 from holefill.model.decoding import Decoder
+from holefill.model.foresight import Foresight
 from holefill.model.healing import Healer
 from holefill.model.job import Job
 from holefill.model.kv.prefix import PrefixCache, Running
@@ -29,9 +30,10 @@ class Candidates(Generic[C]):
         prefixes: PrefixCache[C],
         prefill: Prefill[C],
         decoder: Decoder[C],
+        foresight: Foresight[C],
     ) -> None:
         self._tokenizer, self._healer, self._prefixes = tokenizer, healer, prefixes
-        self._prefill, self._decoder = prefill, decoder
+        self._prefill, self._decoder, self._foresight = prefill, decoder, foresight
 
     def of(self, job: Job) -> tuple[Candidate, ...]:
         """``job.answer`` and answers that differ from it, the likeliest first; as many as there is time for."""
@@ -47,7 +49,8 @@ class Candidates(Generic[C]):
             explorer.add(steps)
             if other is not None and other.text.strip() not in {"", first.text.strip(), *others}:
                 others[other.text.strip()] = other
-        return first, *sorted(others.values(), key=lambda candidate: -candidate.mean_logprob)
+        found = first, *sorted(others.values(), key=lambda candidate: -candidate.mean_logprob)
+        return self._foresight.judged(job, found) if job.request.foresight else found
 
     def _from_branch(self, job: Job, branch: Branch) -> tuple[Candidate | None, list[Step]]:
         """The answer that goes on from there, None when it was interrupted; and its steps, so far as it kept them."""
@@ -65,7 +68,7 @@ class Candidates(Generic[C]):
 
     def _at(self, job: Job, branch: Branch) -> Job:
         """A job whose answer has ``branch``'s tokens already."""
-        request = replace(job.request, alternatives=0)
+        request = replace(job.request, alternatives=0, foresight=False)
         answer = Answer(request, self._tokenizer)
         ids = [*request.prompt_ids, *(step.token for step in branch.steps)]
         other = Job(request, job.cancel, job.submitted, ids, answer, steps=list(branch.steps), interrupt=job.interrupt)

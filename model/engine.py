@@ -14,6 +14,7 @@ from holefill.model.cancel import CancelToken
 from holefill.model.candidates import Candidates
 from holefill.model.decoding import Constrain, Decoder
 from holefill.model.errors import EngineError
+from holefill.model.foresight import Foresight
 from holefill.model.healing import Healer
 from holefill.model.job import Job
 from holefill.model.kv.prefix import PrefixCache, Running
@@ -58,7 +59,8 @@ class Engine(Generic[C]):
         self._decoder = Decoder(
             transformer, tokenizer, self._prefill, speculator, draft_budget=options.draft_budget, constrain=constrain
         )
-        self._candidates = Candidates(tokenizer, self._healer, self._prefixes, self._prefill, self._decoder)
+        foresight = Foresight(transformer, tokenizer, self._prefixes, self._prefill)
+        self._candidates = Candidates(tokenizer, self._healer, self._prefixes, self._prefill, self._decoder, foresight)
 
     @property
     def model_name(self) -> str:

@@ -38,6 +38,7 @@ class CompletionBody:
     repository: str = ""
     constraint: Constraint | None = None
     alternatives: int = 0
+    foresight: bool = False
     typed: str = ""
 
     def request(self, prompt_ids: tuple[int, ...]) -> GenerateRequest:
@@ -52,6 +53,7 @@ class CompletionBody:
             repository=self.repository,
             constraint=self.constraint,
             alternatives=self.alternatives,
+            foresight=self.foresight,
             typed=self.typed,
         )
 
@@ -93,6 +95,7 @@ def parse_body(raw: bytes) -> CompletionBody:
         repository=extra.text("repository", ""),
         constraint=_constraint(extra.value("constraint", None)),
         alternatives=int(extra.number("alternatives", 0, 0, MAX_ALTERNATIVES, whole=True)),
+        foresight=extra.flag("foresight"),
         typed=extra.text("typed", ""),
     )
 
@@ -199,6 +202,7 @@ def dump_request(request: GenerateRequest, model: str, *, own: bool) -> dict[str
             "constraint": None if request.constraint is None else asdict(request.constraint),
             "repository": request.repository,
             "alternatives": request.alternatives,
+            "foresight": request.foresight,
             "typed": request.typed,
         }
     return body
@@ -242,7 +246,9 @@ def load_chunk(event: dict[str, Any]) -> Chunk:
         logprobs=tuple(extra["logprobs"]),
         finish=FinishReason(extra["finish"]) if extra.get("finish") else None,
         candidates=tuple(
-            Candidate(str(entry["text"]), float(entry["logprob"]), tuple(entry["token_ids"]))
+            Candidate(
+                str(entry["text"]), float(entry["logprob"]), tuple(entry["token_ids"]), entry.get("suffix_logprob")
+            )
             for entry in extra.get("candidates", ())
         ),
         timing=Timing(**{name: value for name, value in timing.items() if name in known}) if timing else None,

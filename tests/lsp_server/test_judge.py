@@ -90,6 +90,15 @@ def test_a_candidate_with_a_new_error_never_beats_one_without(index: WorkspaceIn
     assert judged.option.text == "shelf.put(title)"
 
 
+def test_the_order_is_that_of_answer_and_suffix_together(index: WorkspaceIndex, judge: Judge) -> None:
+    """The model's favourite loses to an answer that leads to what stands behind the hole; a new error loses to both."""
+    said = {"shelf.put(title)": -9.0, "shelf.missing()": -1.0, "shelf.count()": -5.0}
+    options = [Option(text, -0.1 * rank, text, joint) for rank, (text, joint) in enumerate(said.items())]
+    assert judge.pick(_cursor(index), options, Writer(), _soon()).option.text == "shelf.count()"
+    partly = [*options[:1], Option("shelf.count()", -1.0, "shelf.count()")]
+    assert judge.pick(_cursor(index), partly, Writer(), _soon()).option.text == "shelf.put(title)"
+
+
 def test_an_unknown_member_is_written_again_among_those_there_are(index: WorkspaceIndex, judge: Judge) -> None:
     writer = Writer(then="()")
     judged = _pick(judge, _cursor(index), writer, "shelf.total()")
@@ -177,7 +186,9 @@ def test_the_pipeline_asks_for_what_is_switched_on(index: WorkspaceIndex, judge:
     assert (first is None) == (fit is Fit.OFF)
     if first is not None:
         assert (first.prefix, first.suffix, first.names) == (cursor.prefix, cursor.suffix, ())
-    if fit in (Fit.OFF, Fit.MASKS):
+    judged = fit in (Fit.JUDGE, Fit.ON)
+    assert (engine.asked[0].alternatives, engine.asked[0].foresight) == ((5, True) if judged else (0, False))
+    if not judged:
         assert (done.text, done.receipt.judged, len(engine.asked)) == ("shelf.total()", None, 1)
         return
     assert done.text == "shelf.count()"

@@ -1,0 +1,84 @@
+"""How likely the text behind the hole is once an answer stands before it: a second opinion on answers.
+
+Fill-in-the-middle shows a model the suffix before the answer. Read on as plain text, from left to right, prefix and
+answer should lead to the suffix: log p(answer | prompt) + log p(suffix | prefix, answer) puts the true answer of a
+cross-file hole first more often than the prompt alone does (LOG.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Generic
+
+import torch
+
+from holefill.model.answer import Answer
+from holefill.model.cancel import Interrupted
+from holefill.model.job import Job
+from holefill.model.kv.prefix import PrefixCache, Running
+from holefill.model.parts import C, Target
+from holefill.model.prefill import Prefill
+from holefill.model.request import Candidate
+from holefill.model.tokenizer import Tokenizer
+
+SUFFIX_TOKENS = 64
+
+
+class Foresight(Generic[C]):
+    """The caller has the turn."""
+
+    def __init__(
+        self, transformer: Target[C], tokenizer: Tokenizer, prefixes: PrefixCache[C], prefill: Prefill[C]
+    ) -> None:
+        self._transformer, self._tokenizer = transformer, tokenizer
+        self._prefixes, self._prefill = prefixes, prefill
+
+    def judged(self, job: Job, answers: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        """The answers with their ``suffix_logprob``; without, where the prompt has no suffix behind its prefix, or
+        there is no time for all of them: half of them cannot be compared with the rest."""
+        parts = self._parts(job.request.prompt_ids)
+        if parts is None:
+            return tuple(answers)
+        before, suffix = parts
+        request = replace(job.request, prompt_ids=before, max_tokens=0, alternatives=0)
+        reading = Job(request, job.cancel, job.submitted, list(before), Answer(request, self._tokenizer))
+        reading.interrupt = job.interrupt
+        running = Running(self._prefixes)
+        try:
+            self._prefill.run(reading, running)
+            scores = []
+            for answer in answers:
+                if job.interrupted() is not None or running.cache.length < len(before) - 1:
+                    return tuple(answers)
+                scores.append(self._score(reading, running, job.request.typed + answer.text, suffix))
+        except Interrupted:
+            job.resume()
+            return tuple(answers)
+        finally:
+            running.stop()
+        return tuple(replace(one, suffix_logprob=score) for one, score in zip(answers, scores, strict=True))
+
+    def _parts(self, prompt: tuple[int, ...]) -> tuple[tuple[int, ...], str] | None:
+        """Ids up to the prefix's end, which stand in the prompt's own rows, and the beginning of the suffix."""
+        fim = self._tokenizer.fim_ids()
+        if fim is None or fim[1] not in prompt or prompt[-1] != fim[2]:
+            return None
+        end = len(prompt) - 1 - prompt[::-1].index(fim[1])
+        suffix = prompt[end + 1 : -1][:SUFFIX_TOKENS]
+        return (prompt[:end], self._tokenizer.decode(suffix)) if end > 0 and suffix else None
+
+    def _score(self, job: Job, running: Running[C], answer: str, suffix: str) -> float:
+        """log p of the suffix's tokens, as they are spelled behind the answer."""
+        ids, alone = self._tokenizer.encode(answer + suffix), self._tokenizer.encode(answer)
+        first = next((i for i, (a, b) in enumerate(zip(ids, alone, strict=False)) if a != b), min(len(ids), len(alone)))
+        start = running.cache.length
+        logits = self._transformer.forward(
+            torch.tensor([job.ids[-1], *ids[:-1]]),
+            running.cache,
+            logit_rows=torch.arange(first, len(ids)),
+            interrupt=job.interrupt,
+        ).float()
+        running.cache.keep(range(start))
+        gold = torch.tensor(ids[first:], device=logits.device)
+        return float((logits.gather(1, gold[:, None])[:, 0] - logits.logsumexp(-1)).sum())

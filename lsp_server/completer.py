@@ -206,6 +206,7 @@ class Completer:
 def _receipt(pack: Pack, asked: GenerateRequest, draft: Draft, fitted: Fitted, stages: Stages) -> Receipt:
     return Receipt(
         pack=pack,
+        names=() if asked.constraint is None else asked.constraint.names,
         prompt_tokens=len(asked.prompt_ids),
         stage_ms=stages.total(),
         timing=draft.timing,

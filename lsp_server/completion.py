@@ -110,6 +110,8 @@ class Receipt:
     """What was used, dropped and spent for one answer."""
 
     pack: Pack = field(default_factory=Pack)
+    names: tuple[str, ...] = ()
+    """Of which the answer had to begin with one, as far as they were not typed; none: with anything."""
     prompt_tokens: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
     """gather, names, prompt, generate, postprocess, judge, total."""

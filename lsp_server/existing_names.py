@@ -23,13 +23,17 @@ _DYNAMIC = "__getattr__"
 _CONSTANTS = {"python": ("None", "True", "False"), "": ("null", "true", "false", "undefined", "this")}
 
 
+def behind_a_dot(cursor: Cursor) -> bool:
+    return _AFTER_DOT.search(cursor.prefix[-_LOOK_BACK:]) is not None
+
+
 def only_members(holes: TypedHoles, cursor: Cursor, due: Deadline) -> tuple[str, ...]:
     """All names that can stand behind the dot at ``cursor``, whole and complete: the word typed of it begins them.
 
     None where no dot is there, the receiver's type is not certain, or it may have members that nobody can list: then a
     mask would refuse real code.
     """
-    if _AFTER_DOT.search(cursor.prefix[-_LOOK_BACK:]) is None:
+    if not behind_a_dot(cursor):
         return ()
     word, questions = _behind_the_dot(holes, cursor, cursor.prefix)
     if questions is None:

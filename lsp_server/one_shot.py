@@ -11,10 +11,13 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.policy import policy_for, with_budget
 from holefill.context.syntax.languages import language_of
+from holefill.context.types.registry import HolesRegistry
 from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import CompleterOptions, Completion, CompletionRequest, Trigger
 from holefill.lsp_server.connect import RepositoryContext
 from holefill.lsp_server.copies import copy_guard
+from holefill.lsp_server.existing_names import behind_a_dot
+from holefill.lsp_server.judge import Judge
 from holefill.model.cancel import CancelToken
 
 Progress = Callable[[str, float], None]
@@ -66,23 +69,28 @@ def shoot(
     progress: Progress | None = None,
     adapter: Path | None = None,
 ) -> Shot:
-    """Loads the model, indexes the folder when context is wanted, completes. Raises ModelError or ContextError."""
+    """Loads the model, indexes the folder where context is wanted or the members behind a dot have to be known, and
+    completes. Raises ModelError or ContextError."""
     from holefill.model.loading import load_engine  # torch: two seconds that other commands need not pay
 
     start = time.perf_counter()
-    engine = load_engine(model, adapter=adapter, progress=progress)
+    engine = load_engine(model, wait_for_masks=True, adapter=adapter, progress=progress)
     loaded = time.perf_counter()
-    index = _index(cursor) if context else None
+    index = _index(cursor) if context or behind_a_dot(cursor) else None
     indexed = time.perf_counter()
     options = replace(options, context_tokens=CONTEXT_TOKENS if context else 0, gather_ms=PATIENCE_MS)
     policy = with_budget(policy_for(model), CONTEXT_TOKENS)
-    repository = RepositoryContext(lambda root: index, engine.tokenizer, policy, patient=True)
+    registry = HolesRegistry()
+    repository = RepositoryContext(lambda root: index, engine.tokenizer, policy, holes=registry, patient=True)
     try:
-        copies = copy_guard(adapter, model, lambda root: index)
-        completer = Completer(engine, engine.tokenizer, options, repository, copies=copies)
+        if index is not None:
+            registry.of(index).layer(cursor.language).ready(PATIENCE_MS / 1000)
+        copies, judge = copy_guard(adapter, model, lambda root: index), Judge(lambda root: index, registry)
+        completer = Completer(engine, engine.tokenizer, options, repository if context else None, judge, copies)
         completion = completer.complete(CompletionRequest(cursor, Trigger.INVOKED), CancelToken())
     finally:
         repository.close()
+        registry.close()
         engine.close()
     return Shot(cursor, completion, (loaded - start) * 1000, (indexed - loaded) * 1000, "cpu")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from holefill.context.items import Item
 from holefill.lsp_server.completion import Completion, Reason, Receipt
 
+NAMES_SHOWN = 6
 EXPLANATIONS = {
     Reason.MODEL: "The model answered.",
     Reason.TYPE_THROUGH: "The rest of an earlier answer: you typed how it begins.",
@@ -43,7 +44,15 @@ def _lines(completion: Completion) -> Iterator[str]:
         yield f"\n{receipt.note}"
     yield ""
     yield from _times(receipt)
+    if receipt.names:
+        yield f"- the answer had to begin with: {listed(receipt.names)}"
     yield from _context(receipt)
+
+
+def listed(names: Sequence[str]) -> str:
+    """A few of them, without those that every object has."""
+    shown = ([name for name in names if not name.startswith("_")] or list(names))[:NAMES_SHOWN]
+    return ", ".join(shown) + (f" or {len(names) - len(shown)} more" if len(names) > len(shown) else "")
 
 
 def _times(receipt: Receipt) -> Iterator[str]:

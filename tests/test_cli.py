@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +88,14 @@ def test_model_list_shows_what_to_do(tmp_path_factory: pytest.TempPathFactory) -
 def test_version() -> None:
     result = CliRunner().invoke(main, ["--version"])
     assert result.output.strip().endswith(importlib.metadata.version("holefill"))
+
+
+@pytest.mark.model
+def test_the_example_is_completed_by_what_its_other_file_says(default_model_path: Path) -> None:
+    """As served, with nothing of the other file in the prompt: the mask knows its members."""
+    result = CliRunner().invoke(main, ["complete", "--example", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout.strip().split("\n")[-1])
+    assert (told["text"], told["context"]) == ("put_on_hold(sku, quantity)", [])
+    shown = CliRunner().invoke(main, ["complete", "--example"]).output
+    assert "what can stand here: put_on_hold, release_hold, shelves or " in shown

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holefill.lsp_server.completion import CompleterOptions, Completion, Reason
-from holefill.lsp_server.receipts import EXPLANATIONS, markdown, named
+from holefill.lsp_server.receipts import EXPLANATIONS, listed, markdown, named
 from holefill.model.shipped import adapter_options, served_adapter
 
 if TYPE_CHECKING:
@@ -28,21 +28,27 @@ LINES_AROUND = 8
 @click.argument("location", required=False, metavar="FILE:LINE:COL")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
 @adapter_options
-@click.option("--context", type=click.Choice(["on", "off"]), help="Repository context in the prompt (--example: on).")
+@click.option(
+    "--context",
+    type=click.Choice(["on", "off"]),
+    default="off",
+    show_default=True,
+    help="Repository context in the prompt.",
+)
 @click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1, 512), help="Length limit.")
 @click.option("--explain", is_flag=True, help="Also print the receipt: scores, tokens, what was left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option(
     "--example",
     is_flag=True,
-    help="Complete the example workspace, whose answer is in its other file, by the model alone.",
+    help="Complete the example workspace, whose answer is in its other file.",
 )
 def complete(
     location: str | None,
     model: str,
     adapter: Path | None,
     no_adapter: bool,
-    context: str | None,
+    context: str,
     max_tokens: int,
     explain: bool,
     as_json: bool,
@@ -53,14 +59,14 @@ def complete(
     from holefill.lsp_server.one_shot import shoot
     from holefill.model.errors import ModelError
 
-    # The example shows what repository context does to the model; the shipped adapter overlooks it here (LOG.md).
-    chosen = served_adapter(model, adapter, no_adapter or (example and adapter is None))
+    chosen = served_adapter(model, adapter, no_adapter)
     cursor = _example() if example else _cursor(location)
-    wanted = (context or ("on" if example else "off")) == "on"
     try:
         with click.progressbar(length=100, label="preparing the model", show_eta=False, file=sys.stderr) as bar:
             options = CompleterOptions(max_new_tokens=max_tokens)
-            shot = shoot(cursor, model, wanted, options, lambda _, done: bar.update(int(100 * done) - bar.pos), chosen)
+            shot = shoot(
+                cursor, model, context == "on", options, lambda _, done: bar.update(int(100 * done) - bar.pos), chosen
+            )
     except (ModelError, ContextError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -114,6 +120,8 @@ def _show(shot: Shot) -> None:
     else:
         click.echo(f"no suggestion: {EXPLANATIONS[completion.reason]} {completion.receipt.note}".rstrip())
     items = completion.receipt.pack.items
+    if completion.receipt.names:
+        click.echo(f"what can stand here: {listed(completion.receipt.names)}")
     click.echo("context: " + ("; ".join(named(item) for item in items) if items else "none beyond the file itself"))
     click.echo("times: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in times(shot).items()))
 

@@ -17,7 +17,7 @@ from holefill.context.providers import PROVIDERS
 from holefill.lsp_server import connect
 from holefill.lsp_server.completion import Completion, Reason, Receipt
 from holefill.lsp_server.config import Settings
-from holefill.lsp_server.receipts import markdown
+from holefill.lsp_server.receipts import listed, markdown
 from tests.context.conftest import ToyTokenizer
 
 
@@ -87,3 +87,10 @@ def test_the_receipt_names_what_was_known_and_none_of_its_code() -> None:
     told = markdown(Completion("x", Reason.MODEL, Receipt(pack=Pack(facts=facts))))
     assert "- known besides, for drafts: 2 from imports, 1 from typed_hole" in told
     assert "secret_name" not in told
+
+
+def test_the_receipt_lists_a_few_of_the_names_that_could_stand_there() -> None:
+    assert listed(("put", "__init__", "count")) == "put, count or 1 more"
+    assert listed(("__init__",)) == "__init__"
+    told = markdown(Completion("put()", Reason.MODEL, Receipt(names=("put",))))
+    assert "had to begin with: put" in told

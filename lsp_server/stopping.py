@@ -20,7 +20,15 @@ def stop_spec(prefix: str, suffix: str, language: str, options: CompleterOptions
         suffix_lines=_suffix_lines(suffix),
         closers=_closers(prefix, suffix, language),
         line_comment=line_comment(language),
+        head=":" if language == "python" else "",
+        next_indent=_next_indent(suffix),
     )
+
+
+def _next_indent(suffix: str) -> int:
+    """0 where no line with text follows."""
+    lines = suffix[:4000].split("\n")[1:]
+    return next((len(line) - len(line.lstrip()) for line in lines if line.strip()), 0)
 
 
 def _suffix_lines(suffix: str) -> tuple[str, ...]:

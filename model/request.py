@@ -22,7 +22,8 @@ class Shape(StrEnum):
     LINE = "line"
     """The rest of the cursor's line (or the first non-blank line, when the text starts with a newline)."""
     STATEMENT = "statement"
-    """One statement: the line, continued while brackets opened in the completion stay open."""
+    """One statement: the line, continued while brackets opened in the completion stay open, and through the block that
+    it heads where the suffix has none for it."""
     BLOCK = "block"
     """Until a blank line after content, or a dedent below the cursor's indentation."""
 
@@ -40,6 +41,10 @@ class StopSpec:
     """Closing brackets the suffix already supplies, innermost first; a completion ends before an unmatched one."""
     line_comment: str = "#"
     """The language's line comment, so that brackets inside comments do not count."""
+    head: str = ""
+    """What ends a line that heads a block of indented lines; empty where blocks stand between brackets."""
+    next_indent: int = 0
+    """Columns of indentation of the suffix's next line with text, after the cursor's."""
 
 
 @dataclass(frozen=True, slots=True)

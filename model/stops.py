@@ -35,6 +35,7 @@ class _Code:
         self._comment = ""  # "line", "block" or ""
         self.open: list[str] = []  # closers awaited by brackets the answer opened
         self.continued = False  # a backslash ends the line so far
+        self.last = ""  # the last character that is neither blank nor in a comment
 
     def multi_line(self) -> bool:
         """Whether a newline here does not end the statement."""
@@ -54,6 +55,8 @@ class _Code:
         else:
             unmatched = self._in_code(char)
         self.continued = char == "\\" and not self._comment
+        if not (self._comment or char.isspace()):
+            self.last = char
         return unmatched
 
     def _newline(self) -> None:
@@ -116,6 +119,7 @@ class StopRule:
         self._line_depth = 0  # brackets open where the line starts
         self._settled_before_line = 0  # end of the last line with content
         self._has_content = False
+        self._shape, self._indent = spec.shape, spec.indent
 
     def feed(self, piece: str) -> StopState:
         for char in piece:
@@ -163,20 +167,30 @@ class StopRule:
 
     def _shape_complete(self) -> bool:
         """Whether the newline that comes now completes the shape."""
-        match self._spec.shape:
+        match self._shape:
             case Shape.LINE:
                 return self._has_content
             case Shape.STATEMENT:
-                return self._has_content and not self._code.multi_line()
+                return self._has_content and not self._code.multi_line() and not self._heads_a_block()
             case Shape.BLOCK:
                 return self._has_content and not self._line_has_text
             case Shape.NONE:
                 return False
 
+    def _heads_a_block(self) -> bool:
+        """Whether the line that ends now heads a block that only the answer can have; then its lines belong to it."""
+        if not self._spec.head or self._code.last != self._spec.head:
+            return False
+        own = len(self._line) - len("".join(self._line).lstrip()) if self._line_start else self._spec.indent
+        if self._spec.next_indent > own:
+            return False
+        self._shape, self._indent = Shape.BLOCK, own + 1
+        return True
+
     def _dedents(self, char: str) -> bool:
         """The first character of a line that stands left of the block."""
         first = self._line_start > 0 and not self._line_has_text and not char.isspace()
-        return first and self._spec.shape is Shape.BLOCK and len(self._line) < self._spec.indent
+        return first and self._shape is Shape.BLOCK and len(self._line) < self._indent
 
     def _repeats_suffix(self) -> bool:
         """Whether the line so far, taken as complete, is one of the suffix's.

@@ -176,6 +176,8 @@ def _stop_spec(extra: _Fields) -> StopSpec:
         suffix_lines=extra.texts("suffix_lines"),
         closers=extra.text("closers", ""),
         line_comment=extra.text("line_comment", "#"),
+        head=extra.text("head", ""),
+        next_indent=int(extra.number("next_indent", 0, 0, 1 << 16, whole=True)),
     )
 
 

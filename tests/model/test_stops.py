@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def run(text: str, spec: StopSpec, *, ended: bool = True) -> StopState:
 
 STATEMENT = StopSpec(Shape.STATEMENT)
 BLOCK4 = StopSpec(Shape.BLOCK, indent=4)
+HEAD4 = StopSpec(Shape.STATEMENT, indent=4, head=":", next_indent=4)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,14 @@ BLOCK4 = StopSpec(Shape.BLOCK, indent=4)
         (StopSpec(Shape.STATEMENT, line_comment="//"), "x /* ( \n */ = 1;\nc", "x /* ( \n */ = 1;", FinishReason.SHAPE),
         (StopSpec(Shape.STATEMENT, line_comment="//"), "f<'a>(x: &'a str)\nc", "f<'a>(x: &'a str)", FinishReason.SHAPE),
         (StopSpec(Shape.STATEMENT, line_comment="//"), "`(\n`;\nc", "`(\n`;", FinishReason.SHAPE),
+        # a head and its block
+        (HEAD4, "x:\n        a\n        b\n    c", "x:\n        a\n        b", FinishReason.SHAPE),
+        (HEAD4, "x:  # why\n        a\n\n        b", "x:  # why\n        a", FinishReason.SHAPE),
+        (HEAD4, "\n    if x:\n        a\n    b", "\n    if x:\n        a", FinishReason.SHAPE),
+        (HEAD4, "x = {1:\n 2}\n    b", "x = {1:\n 2}", FinishReason.SHAPE),
+        (HEAD4, "x = ':'  # :\n    b", "x = ':'  # :", FinishReason.SHAPE),
+        (replace(HEAD4, next_indent=8), "x:\n        a\n    c", "x:", FinishReason.SHAPE),
+        (replace(HEAD4, head=""), "x:\n        a\n    c", "x:", FinishReason.SHAPE),
         (BLOCK4, "a = 1\n    b = 2\n\n    c", "a = 1\n    b = 2", FinishReason.SHAPE),
         (BLOCK4, "a = 1\n    if b:\n        c\n  d", "a = 1\n    if b:\n        c", FinishReason.SHAPE),
         (BLOCK4, "\n\n    a\n   \n    b", "\n\n    a", FinishReason.SHAPE),

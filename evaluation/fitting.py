@@ -27,7 +27,11 @@ class Fitting:
 
     @property
     def level(self) -> Fit:
-        return self.fit or CompleterOptions().fit
+        return self.level_of(masks=True)
+
+    def level_of(self, masks: bool) -> Fit:
+        """``masks``: whether they can hold in the suite's files."""
+        return self.fit or (CompleterOptions().fit if masks else Fit.OFF)
 
     def judge(self, index: WorkspaceIndex | None) -> Judge | None:
         if index is None or self.level is Fit.OFF:

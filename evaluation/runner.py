@@ -138,7 +138,7 @@ def completer_for(
         max_new_tokens=policy.max_new_tokens,
         shape=policy.shape,
         gather_ms=_PATIENCE_MS,
-        fit=system.fitting.level,
+        fit=system.fitting.level_of(policy.masks),
         judge_ms=_PATIENCE_MS,
         heal=policy.heal,
     )

@@ -25,6 +25,8 @@ class PromptPolicy:
     """None: the product's own choice at the cursor."""
     stop_rule: bool = True
     """Off: the model's own stop tokens and the token limit alone end an answer, to see where it would end."""
+    masks: bool = True
+    """Off where the benchmark leaves out the line breaks around its holes: no answer closes such a file."""
     heal: bool = True
     """Half-typed words are left out of the prompt, as in ``CompleterOptions``."""
 

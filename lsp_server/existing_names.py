@@ -6,6 +6,7 @@ import builtins
 import re
 from dataclasses import replace
 
+from holefill.context.check import Kind, check
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.types.holes import hole_at
@@ -18,8 +19,7 @@ _AFTER_DOT = re.compile(r"\.\w*\Z")
 _LOOK_BACK = 128
 _WORD_END = re.compile(r"\w*\Z")
 _OWN = frozenset({"self", "cls", "this"})
-_DYNAMIC = "__getattr__"
-"""A class that defines it answers to names that nobody can list."""
+_PROBE = "holefill_has_no_such_member"
 _CONSTANTS = {"python": ("None", "True", "False"), "": ("null", "true", "false", "undefined", "this")}
 
 
@@ -39,9 +39,11 @@ def only_members(holes: TypedHoles, cursor: Cursor, due: Deadline) -> tuple[str,
     if questions is None:
         return ()
     members = questions.members("", due)
-    names = {member.name for member in members}
-    closed = bool(members) and all(member.certain for member in members) and _DYNAMIC not in names
-    if not closed or len(names) > MAX_NAMES or _may_define(questions, due):
+    names = {member.name for member in members if member.certain}
+    if not names or len(names) < len(members) or len(names) > MAX_NAMES or _may_define(questions, due):
+        return ()
+    before = cursor.prefix[: len(cursor.prefix) - len(word)]
+    if not _refuses_others(holes, replace(cursor, text=before + cursor.suffix, offset=CharOffset(len(before))), due):
         return ()
     return tuple(sorted(name for name in names if name.startswith(word)))
 
@@ -81,6 +83,13 @@ def _questions(holes: TypedHoles, cursor: Cursor, prefix: str) -> Questions | No
     """About the hole between ``prefix`` and what stands behind the cursor."""
     at = hole_at(replace(cursor, text=prefix + cursor.suffix, offset=CharOffset(len(prefix))))
     return None if at is None else holes.questions(at)
+
+
+def _refuses_others(holes: TypedHoles, cursor: Cursor, due: Deadline) -> bool:
+    """Whether a member that nobody ever wrote would be an error: not where a class answers to any name, or has a base
+    that cannot be found."""
+    checked = check(holes, cursor, _PROBE, due)
+    return any(problem.kind is Kind.MEMBER and problem.name == _PROBE for problem in checked.problems)
 
 
 def _may_define(questions: Questions, due: Deadline) -> bool:

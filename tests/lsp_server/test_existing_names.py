@@ -15,6 +15,9 @@ from holefill.context.types.typed_holes import TypedHoles
 from holefill.lsp_server.existing_names import only_members
 
 TEXT = """\
+import unfound
+
+
 class Closed:
     def __init__(self) -> None:
         self.first = 1
@@ -36,7 +39,11 @@ class Dynamic:
         return 1
 
 
-def use(closed: Closed, dynamic: Dynamic, either: Closed | Dynamic, unknown) -> None:
+class Rootless(unfound.Base):
+    known = 1
+
+
+def use(closed: Closed, dynamic: Dynamic, rootless: Rootless, either: Closed | Dynamic, unknown) -> None:
     {use}
 """
 
@@ -60,6 +67,7 @@ def holes(tmp_path: Path) -> Iterator[TypedHoles]:
         ("own", "self.", None),
         ("made", "made.", None),
         ("use", "dynamic.", None),
+        ("use", "rootless.", None),
         ("use", "either.", None),
         ("use", "unknown.", None),
         ("use", "closed", None),

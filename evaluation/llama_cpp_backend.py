@@ -29,6 +29,8 @@ _MISSING = "llama.cpp is not installed here: pip install 'holefill[peers]' (it i
 class LlamaCppBackend:
     """A ``Backend``; serves one request at a time and keeps the rows of the prefix it shares with the last one."""
 
+    constrains = False
+
     def __init__(self, path: Path, tokenizer: Tokenizer, name: str) -> None:
         """Raises ``ModelError`` where llama_cpp is missing or the model is not a GGUF file."""
         if path.suffix != ".gguf":

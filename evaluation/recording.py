@@ -18,6 +18,7 @@ from holefill.model.request import (
     Backend,
     Candidate,
     Chunk,
+    ConstrainedBackend,
     FinishReason,
     GenerateRequest,
     HealingBackend,
@@ -95,6 +96,10 @@ class RecordingBackend:
     @property
     def heals(self) -> bool:
         return isinstance(self._inner, HealingBackend) and self._inner.heals
+
+    @property
+    def constrains(self) -> bool:
+        return not isinstance(self._inner, ConstrainedBackend) or self._inner.constrains
 
     def close(self) -> None:
         self._inner.close()

@@ -15,7 +15,7 @@ from holefill.lsp_server.edits import unfinished_elsewhere
 from holefill.lsp_server.generation import Draft, generate
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
 from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
-from holefill.lsp_server.request_builder import RequestBuilder
+from holefill.lsp_server.request_builder import RequestBuilder, fit_of
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.request import Backend, Candidate, FinishReason, GenerateRequest
@@ -54,7 +54,7 @@ class Fitter:
         self._closer = Closer()
 
     def place(self, cursor: Cursor) -> Place:
-        fitted = self._options.fit_of(cursor.language) is not Fit.OFF
+        fitted = fit_of(self._backend, self._options, cursor.language) is not Fit.OFF
         closes = fitted and not unfinished_elsewhere(cursor.prefix, cursor.suffix, cursor.language)
         copies = self._copies
         copied = None if copies is None else lambda text: copies.refuses(text, cursor)
@@ -81,7 +81,7 @@ class Fitter:
 
     def beginnings(self, cursor: Cursor, due: Deadline) -> tuple[str, ...]:
         """Names of which an answer here must begin with one; none where anything goes, or nobody knows in time."""
-        if self._judge is None or self._options.fit_of(cursor.language) is Fit.OFF:
+        if self._judge is None or fit_of(self._backend, self._options, cursor.language) is Fit.OFF:
             return ()
         return self._judge.beginnings(cursor, due)
 
@@ -104,7 +104,7 @@ class Fitter:
         return replace(fitted, first=judged.option, reason=Reason.MODEL, options=options, judged=judged)
 
     def _judge_of(self, cursor: Cursor) -> Judge | None:
-        return self._judge if self._options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON) else None
+        return self._judge if fit_of(self._backend, self._options, cursor.language) in (Fit.JUDGE, Fit.ON) else None
 
     def _rewritten(
         self, cursor: Cursor, asked: GenerateRequest, wanted: Rewrite, cancel: CancelToken, deadline: Deadline

@@ -16,7 +16,7 @@ from holefill.lsp_server.edits import unfinished_elsewhere
 from holefill.lsp_server.judge import Rewrite
 from holefill.lsp_server.stopping import stop_spec
 from holefill.model.constrain.constraint import Constraint
-from holefill.model.request import Backend, GenerateRequest, HealingBackend
+from holefill.model.request import Backend, ConstrainedBackend, GenerateRequest, HealingBackend
 
 MIN_REWRITE_TOKENS = 16
 JUDGED_ALTERNATIVES = 5
@@ -26,6 +26,12 @@ _MAX_DRAFT_CHARS = 6_000
 _MAX_TYPED = 64
 _HALF_TYPED = re.compile(r" ?\w+\Z")
 _WORD = re.compile(r"\w*\Z")
+
+
+def fit_of(backend: Backend, options: CompleterOptions, language: str) -> Fit:
+    """Nothing is asked of the answers of an engine that keeps to no constraint: too many would not be shown."""
+    keeps = not isinstance(backend, ConstrainedBackend) or backend.constrains
+    return options.fit_of(language) if keeps else Fit.OFF
 
 
 class RequestBuilder:
@@ -48,7 +54,7 @@ class RequestBuilder:
         """
         typed = self._typed(cursor)
         prompt = self._prompt(cursor, pack, typed)
-        judged = self._options.fit_of(cursor.language) in (Fit.JUDGE, Fit.ON)
+        judged = fit_of(self._backend, self._options, cursor.language) in (Fit.JUDGE, Fit.ON)
         return GenerateRequest(
             prompt_ids=prompt.ids,
             max_tokens=self._options.max_new_tokens,
@@ -111,7 +117,7 @@ class RequestBuilder:
 
     def _constraint(self, cursor: Cursor, typed: str, names: Sequence[str]) -> Constraint | None:
         """``names``: whole words that go on from the one at the cursor; the answer repeats ``typed``."""
-        if self._options.fit_of(cursor.language) is Fit.OFF:
+        if fit_of(self._backend, self._options, cursor.language) is Fit.OFF:
             return None
         word = _WORD.search(cursor.prefix[-_MAX_TYPED:])
         written = len(word.group()) - len(typed) if names and word is not None else 0

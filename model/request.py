@@ -157,6 +157,14 @@ class HealingBackend(Protocol):
 
 
 @runtime_checkable
+class ConstrainedBackend(Protocol):
+    """One that says whether it keeps to ``GenerateRequest.constraint``; one that does not say so does."""
+
+    @property
+    def constrains(self) -> bool: ...
+
+
+@runtime_checkable
 class WarmingBackend(Protocol):
     """Our own engine on this machine: in idle time it computes rows of a prompt that is likely to be asked for."""
 

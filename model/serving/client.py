@@ -113,6 +113,13 @@ class HttpBackend:
             return False
 
     @property
+    def constrains(self) -> bool:
+        try:
+            return self._is_own()
+        except UnreachableError:
+            return True  # nobody answers yet, so nothing is shown either
+
+    @property
     def warms(self) -> bool:
         return self.takes_repositories
 

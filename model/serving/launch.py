@@ -86,6 +86,10 @@ class LocalEngine:
         return self._backend.heals
 
     @property
+    def constrains(self) -> bool:
+        return self._backend.constrains
+
+    @property
     def warms(self) -> bool:
         return self._backend.warms
 

@@ -264,6 +264,18 @@ def test_an_alternative_that_was_cut_off_ends_where_the_file_closes() -> None:
     assert completer.complete(request, CancelToken()).alternatives == ("f", "g(a, b")
 
 
+def test_an_engine_without_masks_is_not_held_to_them() -> None:
+    """Else an eighth of its answers would not be shown."""
+
+    class Foreign(ScriptedEngine):
+        constrains = False
+
+    engine = Foreign("f(a")
+    assert ask(make(engine), "x = |\n").text == "f(a"
+    assert engine.asked[0].constraint is None
+    assert ask(make(ScriptedEngine("f(a")), "x = |\n").text == "f"
+
+
 @pytest.mark.parametrize(("fit", "shown"), [(Fit.OFF, "if a:"), (Fit.MASKS, "")])
 def test_a_stop_rule_does_not_break_what_the_masks_promise(fit: Fit, shown: str) -> None:
     options = CompleterOptions(fit=fit)

@@ -227,6 +227,7 @@ def foreign(folder: Path, texts: list[str], *, broken: bool = False) -> Iterator
 def test_any_openai_server_gets_the_same_stop_rule(short_folder: Path) -> None:
     with foreign(short_folder, ["f(", "\n1", ")\n", "y"]) as uds:
         backend = HttpBackend(uds=uds)
+        assert not backend.constrains
         for stop, text, finish in (
             (StopSpec(Shape.STATEMENT), "f(\n1)", FinishReason.SHAPE),
             (StopSpec(closers=")", suffix_lines=("y",)), "f(\n1)", FinishReason.SUFFIX_LINE),

@@ -33,6 +33,10 @@ class Closer:
         """The last file of each language."""
         self._lock = threading.Lock()
 
+    def read(self, prefix: str, suffix: str, language: str) -> None:
+        """What every ``part`` at this hole needs first."""
+        self.part("_", prefix, suffix, language)
+
     def part(self, text: str, prefix: str, suffix: str, language: str) -> str:
         """``text`` itself where it closes, and where nothing can be told: the user is in the middle of an edit."""
         if language not in LANGUAGES or language not in parsers.LANGUAGES:

@@ -111,7 +111,7 @@ class Completer:
         hurried = found.answer.receipt.finish is FinishReason.DEADLINE
         if hurried and request.trigger is Trigger.INVOKED:
             return None  # now there is time for the whole answer
-        text, reason = postprocess(found.remainder, self._fitter.place(cursor))
+        text, reason = postprocess(found.remainder, self._fitter.place(cursor, seen=True))
         stages.mark("postprocess")
         if reason is not Reason.MODEL:
             return None

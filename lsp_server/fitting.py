@@ -53,9 +53,9 @@ class Fitter:
         self._judge, self._copies = judge, copies
         self._closer = Closer()
 
-    def place(self, cursor: Cursor) -> Place:
-        fitted = fit_of(self._backend, self._options, cursor.language) is not Fit.OFF
-        closes = fitted and not unfinished_elsewhere(cursor.prefix, cursor.suffix, cursor.language)
+    def place(self, cursor: Cursor, seen: bool = False) -> Place:
+        """``seen``: of an answer that was shown before; what closed the file then still does behind its beginning."""
+        closes = not seen and self._closes(cursor)
         copies = self._copies
         copied = None if copies is None else lambda text: copies.refuses(text, cursor)
         return Place(cursor.prefix, cursor.suffix, cursor.language, closes=closes, closer=self._closer, copied=copied)
@@ -74,10 +74,20 @@ class Fitter:
         return Fitted(Option(text, draft.mean_logprob() or 0.0, draft.text, joint), reason, options)
 
     def prepare(self, cursor: Cursor) -> None:
-        """What a judge needs is found while the model writes."""
+        """The file is read, and what a judge needs is found, while the model writes."""
+        if fit_of(self._backend, self._options, cursor.language) is not Fit.OFF:
+            threading.Thread(target=self._prepare, args=(cursor,), daemon=True).start()
+
+    def _prepare(self, cursor: Cursor) -> None:
+        if self._closes(cursor):
+            self._closer.read(cursor.prefix, cursor.suffix, cursor.language)
         if (judge := self._judge_of(cursor)) is not None:
-            ahead = Deadline.after_ms(self._options.judge_ms)
-            threading.Thread(target=judge.prepare, args=(cursor, ahead), daemon=True).start()
+            judge.prepare(cursor, Deadline.after_ms(self._options.judge_ms))
+
+    def _closes(self, cursor: Cursor) -> bool:
+        """Whether an answer has to close the file."""
+        fitted = fit_of(self._backend, self._options, cursor.language) is not Fit.OFF
+        return fitted and not unfinished_elsewhere(cursor.prefix, cursor.suffix, cursor.language)
 
     def beginnings(self, cursor: Cursor, due: Deadline) -> tuple[str, ...]:
         """Names of which an answer here must begin with one; none where anything goes, or nobody knows in time."""

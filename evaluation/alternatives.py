@@ -124,23 +124,24 @@ def _stopped(request: GenerateRequest, text: str) -> str:
 
 def summary(found: Sequence[dict[str, Answers]]) -> dict[str, object]:
     """Means with 95 % intervals; of the branches also the paired difference from the first tokens."""
+    base = _measures([case[FIRST_TOKENS] for case in found])
     table: dict[str, object] = {}
     for name in (FIRST_TOKENS, BRANCHES, MASKED):
-        ours = {
-            f"distinct_valid_at_{WANTED}": [float(case[name].distinct) for case in found],
-            f"oracle_em_at_{WANTED}": [100.0 * case[name].any_exact for case in found],
-            "em": [100.0 * case[name].first_exact for case in found],
-        }
-        base = {
-            f"distinct_valid_at_{WANTED}": [float(case[FIRST_TOKENS].distinct) for case in found],
-            f"oracle_em_at_{WANTED}": [100.0 * case[FIRST_TOKENS].any_exact for case in found],
-        }
+        ours = _measures([case[name] for case in found])
         table[name] = {metric: _interval(values) for metric, values in ours.items()} | {
-            f"{metric}_difference": _interval([a - b for a, b in zip(ours[metric], values, strict=True)])
-            for metric, values in base.items()
+            f"{metric}_difference": _interval([a - b for a, b in zip(values, base[metric], strict=True)])
+            for metric, values in ours.items()
             if name != FIRST_TOKENS
         }
     return table
+
+
+def _measures(answers: Sequence[Answers]) -> dict[str, list[float]]:
+    return {
+        f"distinct_valid_at_{WANTED}": [float(one.distinct) for one in answers],
+        f"oracle_em_at_{WANTED}": [100.0 * one.any_exact for one in answers],
+        "em": [100.0 * one.first_exact for one in answers],
+    }
 
 
 def _interval(values: Sequence[float]) -> list[float]:

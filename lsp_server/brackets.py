@@ -111,17 +111,22 @@ def _read(text: str, language: str, openers: str = "") -> tuple[str, str]:
 
 def unmatched_closers(text: str, language: str, quote: str = "") -> str:
     """Closers without an opener, in order."""
-    stack: list[str] = []
-    found: list[str] = []
+    return "".join(bracket.char for bracket in unmatched(text, language, quote)[1])
+
+
+def unmatched(text: str, language: str, quote: str = "") -> tuple[list[Bracket], list[Bracket]]:
+    """Openers without a closer, outermost first, and closers without an opener, in order."""
+    stack: list[Bracket] = []
+    closers: list[Bracket] = []
     for bracket in brackets(text, language, quote):
         if bracket.char in OPENERS:
-            stack.append(bracket.char)
-        elif CLOSERS[bracket.char] in stack:
-            while stack.pop() != CLOSERS[bracket.char]:
+            stack.append(bracket)
+        elif any(opener.char == CLOSERS[bracket.char] for opener in stack):
+            while stack.pop().char != CLOSERS[bracket.char]:
                 pass
         else:
-            found.append(bracket.char)
-    return "".join(found)
+            closers.append(bracket)
+    return stack, closers
 
 
 def around(prefix: str, suffix: str, language: str) -> Hole:

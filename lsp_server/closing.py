@@ -14,7 +14,7 @@ from holefill.context.syntax import languages as parsers
 from holefill.context.syntax.parsing import Parsed, error_bytes, parse
 from holefill.context.syntax.repair import repair
 from holefill.lsp_server.brackets import unmatched_openers
-from holefill.model.constrain.documents import Documents, before_a_line, can_close
+from holefill.model.constrain.documents import Documents, can_close
 from holefill.model.constrain.languages import FRAGMENTS, LANGUAGES, automaton
 from holefill.model.constrain.lexing import State, Suffix
 
@@ -50,15 +50,17 @@ class Closer:
             if not state or not can_close(document.automaton, state, rest, language in FRAGMENTS):
                 return text
             candidates = list(_candidates(text, prefix, language, state, rest))
-            return self._first_parsing(candidates, prefix, suffix, language)
+            breaks = ("", "\n") if rest.own_line else ("",)
+            return self._first_parsing(candidates, breaks, prefix, suffix, language)
 
-    def _first_parsing(self, candidates: list[str], prefix: str, suffix: str, language: str) -> str:
-        """The first that brings no error into the file; empty where each does."""
+    def _first_parsing(
+        self, candidates: list[str], breaks: tuple[str, ...], prefix: str, suffix: str, language: str
+    ) -> str:
+        """The first that brings no error into the file, before one of ``breaks``; empty where each does."""
         if not candidates:
             return ""
         mended = repair(language, prefix + suffix, len(prefix), self._parsed.get(language))
         parsed = self._parsed[language] = mended.parsed
-        breaks = ("", "\n") if before_a_line(prefix.encode()[-1:], suffix.encode()) else ("",)
         for candidate in candidates:
             for line_break in breaks:
                 parsed = parse(language, prefix + candidate + line_break + suffix, parsed)

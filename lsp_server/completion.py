@@ -22,7 +22,7 @@ class Fit(StrEnum):
     MASKS = "masks"
     """The model cannot write what would not lex or close, nor begin with a member that a known receiver lacks."""
     JUDGE = "judge"
-    """Candidates are checked against the repository."""
+    """Several answers are checked against the repository, and ordered by how the file goes on behind them."""
     ON = "on"
     """A name that does not exist is written again among those that do."""
 

@@ -5,47 +5,26 @@ Then no answer can be asked to close it: a bracket that was left open fifty line
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
-from holefill.lsp_server.brackets import CLOSERS, OPENERS, around, brackets, closers_after
+from holefill.lsp_server.brackets import CLOSERS, around, closers_after, unmatched
 
 
+@lru_cache(maxsize=4)  # the prompt, the file read ahead and the answer ask about the same keystroke
 def unfinished_elsewhere(prefix: str, suffix: str, language: str) -> bool:
     """Whether brackets that only the hole could match belong to other statements than the cursor's.
 
     A statement's continuation lines are indented deeper than its first line, or begin with a closer.
     """
     hole = around(prefix, suffix, language)
-    if hole.missing and any(_is_left_behind(prefix, at) for at in _open(prefix, language)[-len(hole.missing) :]):
-        return True
+    if hole.missing:
+        openers, _ = unmatched(prefix, language)
+        if any(_is_left_behind(prefix, opener.at) for opener in openers[-len(hole.missing) :]):
+            return True
     if len(closers_after(suffix, language, hole.quote)) <= len(hole.open):
         return False
-    return _is_far(prefix, suffix, next(_closers(suffix, language, hole.quote), 0))
-
-
-def _open(text: str, language: str) -> list[int]:
-    """Offsets of brackets that stay open, outermost first."""
-    stack: list[tuple[str, int]] = []
-    for bracket in brackets(text, language):
-        if bracket.char in OPENERS:
-            stack.append((bracket.char, bracket.at))
-        elif any(char == CLOSERS[bracket.char] for char, _ in stack):
-            while stack.pop()[0] != CLOSERS[bracket.char]:
-                pass
-    return [at for _, at in stack]
-
-
-def _closers(suffix: str, language: str, quote: str) -> Iterator[int]:
-    """Offsets of closers that ``suffix`` does not open itself."""
-    stack: list[str] = []
-    for bracket in brackets(suffix, language, quote):
-        if bracket.char in OPENERS:
-            stack.append(bracket.char)
-        elif CLOSERS[bracket.char] in stack:
-            while stack.pop() != CLOSERS[bracket.char]:
-                pass
-        else:
-            yield bracket.at
+    _, closers = unmatched(suffix, language, hole.quote)
+    return _is_far(prefix, suffix, closers[0].at)
 
 
 def _is_left_behind(prefix: str, at: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holefill.context.syntax.languages import line_comment
+from holefill.context.syntax.languages import LANGUAGES, line_comment
 from holefill.lsp_server.brackets import around
 from holefill.lsp_server.completion import CompleterOptions
 from holefill.model.request import Shape, StopSpec
@@ -13,6 +13,7 @@ SUFFIX_LINES = 3
 def stop_spec(prefix: str, suffix: str, language: str, options: CompleterOptions) -> StopSpec:
     line_prefix = prefix[prefix.rfind("\n") + 1 :]
     rest = suffix.split("\n", 1)[0]
+    row = LANGUAGES.get(language)
     mid_line = bool(line_prefix.strip() or rest.strip())
     return StopSpec(
         shape=options.shape or (Shape.STATEMENT if mid_line else Shape.BLOCK),
@@ -20,7 +21,7 @@ def stop_spec(prefix: str, suffix: str, language: str, options: CompleterOptions
         suffix_lines=_suffix_lines(suffix),
         closers=_closers(prefix, suffix, language),
         line_comment=line_comment(language),
-        head=":" if language == "python" else "",
+        head=":" if row is not None and row.indented_blocks else "",
         next_indent=_next_indent(suffix),
     )
 

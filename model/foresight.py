@@ -42,16 +42,16 @@ class Foresight(Generic[C]):
             return tuple(answers)
         before, suffix = parts
         request = replace(job.request, prompt_ids=before, max_tokens=0, alternatives=0)
-        reading = Job(request, job.cancel, job.submitted, list(before), Answer(request, self._tokenizer))
-        reading.interrupt = job.interrupt
+        answer = Answer(request, self._tokenizer)
+        reading = Job(request, job.cancel, job.submitted, list(before), answer, interrupt=job.interrupt)
         running = Running(self._prefixes)
         try:
             self._prefill.run(reading, running)
             scores = []
-            for answer in answers:
+            for one in answers:
                 if job.interrupted() is not None or running.cache.length < len(before) - 1:
                     return tuple(answers)
-                scores.append(self._score(reading, running, job.request.typed + answer.text, suffix))
+                scores.append(self._score(reading, running, job.request.typed + one.text, suffix))
         except Interrupted:
             job.resume()
             return tuple(answers)

@@ -114,10 +114,8 @@ class HttpBackend:
 
     @property
     def constrains(self) -> bool:
-        try:
-            return self._is_own()
-        except UnreachableError:
-            return True  # nobody answers yet, so nothing is shown either
+        """Asks nobody: until the first answer it is not known, and nothing was shown either."""
+        return self._health is None or self._health.own
 
     @property
     def warms(self) -> bool:

@@ -92,3 +92,10 @@ def test_a_whole_answer_is_left_alone(language: str) -> None:
     for start in range(0, len(text), 11):
         for end in range(start, len(text), 37):
             assert Closer().part(text[start:end], text[:start], text[end:], language) == text[start:end]
+
+
+@pytest.mark.parametrize("prefix", ["# \ud83d\nx = ", "# \ud83d\n"])
+def test_half_a_character_before_the_cursor_is_read_like_any_other(prefix: str) -> None:
+    """Editors send such text while a character of two units is typed; no answer may fail for it."""
+    place = Place(prefix, "\ny = 1\n" if prefix.endswith("= ") else "y = 1\n", "python", closes=True)
+    assert postprocess("f(a)", place) == ("f(a)", Reason.MODEL)

@@ -227,7 +227,6 @@ def foreign(folder: Path, texts: list[str], *, broken: bool = False) -> Iterator
 def test_any_openai_server_gets_the_same_stop_rule(short_folder: Path) -> None:
     with foreign(short_folder, ["f(", "\n1", ")\n", "y"]) as uds:
         backend = HttpBackend(uds=uds)
-        assert not backend.constrains
         for stop, text, finish in (
             (StopSpec(Shape.STATEMENT), "f(\n1)", FinishReason.SHAPE),
             (StopSpec(closers=")", suffix_lines=("y",)), "f(\n1)", FinishReason.SUFFIX_LINE),
@@ -235,5 +234,6 @@ def test_any_openai_server_gets_the_same_stop_rule(short_folder: Path) -> None:
         ):
             chunks = list(backend.generate(GenerateRequest((), stop=stop, prompt_text="x"), CancelToken()))
             assert ("".join(chunk.text for chunk in chunks), chunks[-1].finish) == (text, finish)
+        assert not backend.constrains
         with pytest.raises(EngineError, match="as text only"):
             text_of(backend, GenerateRequest(PROMPT))

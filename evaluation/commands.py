@@ -273,8 +273,16 @@ def run_options(suite: Suite) -> Callable[[click.decorators.FC], click.decorator
             type=click.IntRange(min=0),
             help="Budget of repository context, instead of the suite's.",
         ),
-        click.option("--prefix-tokens", type=click.IntRange(min=1), help="Text before the hole, not the suite's."),
-        click.option("--suffix-tokens", type=click.IntRange(min=0), help="Text after the hole, not the suite's."),
+        click.option(
+            "--prefix-tokens",
+            type=click.IntRange(min=1),
+            help="Text before the hole, not the suite's; a judge reads 1200.",
+        ),
+        click.option(
+            "--suffix-tokens",
+            type=click.IntRange(min=0),
+            help="Text after the hole, not the suite's; a judge reads 256.",
+        ),
         click.option(
             "--engine",
             type=click.Choice((HOLEFILL, LLAMA_CPP)),

@@ -85,6 +85,10 @@ class CompleterOptions:
     the cursor stands in one (LOG.md). Only where the backend can."""
     facts: bool = False
     """Gather without a budget too, in the background: what is known by then feeds drafts."""
+    judged_prefix_tokens: int = 1200
+    judged_suffix_tokens: int = 256
+    """At least so much of the file stands in the prompt where answers are judged: one answer gains nothing by it, the
+    judge's choice among several does (LOG.md)."""
     max_new_tokens: int = 64
     shape: Shape | None = None
     """None: chosen from the cursor (mid-line → statement, else block)."""

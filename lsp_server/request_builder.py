@@ -54,7 +54,7 @@ class RequestBuilder:
         """
         typed = self._typed(cursor)
         prompt = self._prompt(cursor, pack, typed)
-        judged = fit_of(self._backend, self._options, cursor.language) in (Fit.JUDGE, Fit.ON)
+        judged = self._judges(cursor)
         return GenerateRequest(
             prompt_ids=prompt.ids,
             max_tokens=self._options.max_new_tokens,
@@ -126,12 +126,19 @@ class RequestBuilder:
         unfinished = unfinished_elsewhere(cursor.prefix, cursor.suffix, cursor.language)
         return Constraint(cursor.language, prefix, cursor.suffix, begins if all(begins) else (), unfinished)
 
+    def _judges(self, cursor: Cursor) -> bool:
+        return fit_of(self._backend, self._options, cursor.language) in (Fit.JUDGE, Fit.ON)
+
     def _prompt(self, cursor: Cursor, pack: Pack, typed: str) -> Prompt:
+        options = self._options
+        before, after = options.prefix_tokens, options.suffix_tokens
+        if self._judges(cursor):
+            before, after = max(before, options.judged_prefix_tokens), max(after, options.judged_suffix_tokens)
         limits = PromptLimits(
-            prefix_tokens=self._options.prefix_tokens,
-            suffix_tokens=self._options.suffix_tokens,
-            context_tokens=self._options.context_tokens,
-            form=self._options.context_form,
+            prefix_tokens=before,
+            suffix_tokens=after,
+            context_tokens=options.context_tokens,
+            form=options.context_form,
             line_comment=line_comment(cursor.language),
             path=_relative(cursor),
         )

@@ -151,6 +151,17 @@ def test_nothing_is_done_past_the_deadline(index: WorkspaceIndex, judge: Judge) 
     assert not writer.asked
 
 
+@pytest.mark.parametrize("fit", [Fit.MASKS, Fit.ON])
+def test_where_answers_are_judged_the_prompt_shows_more_of_the_file(judge: Judge, fit: Fit) -> None:
+    engine = Engine(["1"])
+    options = CompleterOptions(fit=fit, prefix_tokens=4, suffix_tokens=4)
+    text = "".join(f"x{n} = {n}\n" for n in range(9))
+    cursor = Cursor("/made.py", text + "y = \n" + text, CharOffset(len(text) + 4), "python")
+    Completer(engine, CharTokenizer(), options, judge=judge).complete(CompletionRequest(cursor), CancelToken())
+    shown = "".join(chr(id_) for id_ in engine.asked[0].prompt_ids if id_ < 0x110000)
+    assert shown.count("x4") == (2 if fit is Fit.ON else 0)
+
+
 def test_names_of_other_functions_are_not_in_sight(index: WorkspaceIndex) -> None:
     at = hole_at(_cursor(index))
     assert at is not None

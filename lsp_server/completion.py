@@ -85,6 +85,9 @@ class CompleterOptions:
     the cursor stands in one (LOG.md). Only where the backend can."""
     facts: bool = False
     """Gather without a budget too, in the background: what is known by then feeds drafts."""
+    judge_prefix_tokens: int = 1200
+    judge_suffix_tokens: int = 256
+    """What a judge reads of the file. A writer gains nothing from so much, a judge does (LOG.md)."""
     max_new_tokens: int = 64
     shape: Shape | None = None
     """None: chosen from the cursor (mid-line → statement, else block)."""

@@ -18,7 +18,7 @@ from holefill.lsp_server.postprocess import Place, postprocess, postprocess_all
 from holefill.lsp_server.request_builder import RequestBuilder, fit_of
 from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
-from holefill.model.request import Backend, Candidate, FinishReason, GenerateRequest
+from holefill.model.request import Backend, FinishReason, GenerateRequest
 
 _REPLACEABLE = frozenset({Reason.MODEL, Reason.EMPTY, Reason.DUPLICATE, Reason.LOOP})
 """Where the model said something, and another of its answers may be shown instead."""
@@ -69,8 +69,8 @@ class Fitter:
             reason = Reason.DEADLINE
         shown = postprocess_all(draft.candidates[1:], place, max_tokens)
         others = zip(shown, draft.candidates[1:], strict=True)
-        options = tuple(Option(said, one.mean_logprob, one.text, _joint(one)) for said, one in others)
-        joint = _joint(draft.candidates[0]) if draft.candidates else None
+        options = tuple(Option(said, one.mean_logprob, one.text, one.judged_logprob) for said, one in others)
+        joint = draft.candidates[0].judged_logprob if draft.candidates else None
         return Fitted(Option(text, draft.mean_logprob() or 0.0, draft.text, joint), reason, options)
 
     def prepare(self, cursor: Cursor) -> None:
@@ -127,8 +127,3 @@ class Fitter:
         raw = wanted.kept + again.text
         said, reason = postprocess(raw, replace(self.place(cursor), truncated=again.truncated))
         return Option(said, again.mean_logprob() or 0.0, raw) if reason is Reason.MODEL else None
-
-
-def _joint(candidate: Candidate) -> float | None:
-    """log p of the answer and of the suffix behind it."""
-    return None if candidate.suffix_logprob is None else candidate.logprob + candidate.suffix_logprob

@@ -41,7 +41,7 @@ class Option:
     raw: str = ""
     """Before post-processing."""
     joint: float | None = None
-    """Sum of log p of the answer and of the suffix behind it; None where the model was not asked."""
+    """log p of the answer and of the suffix behind it, under a judge's prompt; None where the model was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class RequestBuilder:
             repository=cursor.root or "",
             constraint=self._constraint(cursor, typed, names),
             alternatives=max(alternatives, JUDGED_ALTERNATIVES) if judged else alternatives,
-            foresight=judged,
+            judging_ids=self._judging_ids(cursor, typed) if judged else (),
             typed=typed,
         )
 
@@ -81,6 +81,7 @@ class RequestBuilder:
             asked,
             prompt_ids=prompt.ids,
             prompt_text=prompt.text,
+            judging_ids=self._judging_ids(cursor, "") if asked.judging_ids else (),
             typed="",
             deadline_ms=None if left is None else max(left - spent_ms, 0.0),
             constraint=self._constraint(cursor, "", ()),
@@ -103,7 +104,7 @@ class RequestBuilder:
             deadline_ms=left_ms,
             constraint=replace(constraint, prefix=prefix[: len(prefix) - len(typed)], names=names),
             alternatives=0,
-            foresight=False,
+            judging_ids=(),
             typed=typed,
         )
 
@@ -126,10 +127,18 @@ class RequestBuilder:
         unfinished = unfinished_elsewhere(cursor.prefix, cursor.suffix, cursor.language)
         return Constraint(cursor.language, prefix, cursor.suffix, begins if all(begins) else (), unfinished)
 
-    def _prompt(self, cursor: Cursor, pack: Pack, typed: str) -> Prompt:
+    def _judging_ids(self, cursor: Cursor, typed: str) -> tuple[int, ...]:
+        """More of the file, and nothing of others."""
+        before = max(self._options.prefix_tokens, self._options.judge_prefix_tokens)
+        after = max(self._options.suffix_tokens, self._options.judge_suffix_tokens)
+        return self._prompt(cursor, Pack(), typed, (before, after)).ids
+
+    def _prompt(self, cursor: Cursor, pack: Pack, typed: str, sizes: tuple[int, int] | None = None) -> Prompt:
+        """``sizes``: tokens of prefix and suffix, if others than the options say."""
+        before, after = sizes or (self._options.prefix_tokens, self._options.suffix_tokens)
         limits = PromptLimits(
-            prefix_tokens=self._options.prefix_tokens,
-            suffix_tokens=self._options.suffix_tokens,
+            prefix_tokens=before,
+            suffix_tokens=after,
             context_tokens=self._options.context_tokens,
             form=self._options.context_form,
             line_comment=line_comment(cursor.language),

@@ -50,7 +50,7 @@ class Candidates(Generic[C]):
             if other is not None and other.text.strip() not in {"", first.text.strip(), *others}:
                 others[other.text.strip()] = other
         found = first, *sorted(others.values(), key=lambda candidate: -candidate.mean_logprob)
-        return self._foresight.judged(job, found) if job.request.foresight else found
+        return self._foresight.judged(job, found) if job.request.judging_ids else found
 
     def _from_branch(self, job: Job, branch: Branch) -> tuple[Candidate | None, list[Step]]:
         """The answer that goes on from there, None when it was interrupted; and its steps, so far as it kept them."""
@@ -68,7 +68,7 @@ class Candidates(Generic[C]):
 
     def _at(self, job: Job, branch: Branch) -> Job:
         """A job whose answer has ``branch``'s tokens already."""
-        request = replace(job.request, alternatives=0, foresight=False)
+        request = replace(job.request, alternatives=0, judging_ids=())
         answer = Answer(request, self._tokenizer)
         ids = [*request.prompt_ids, *(step.token for step in branch.steps)]
         other = Job(request, job.cancel, job.submitted, ids, answer, steps=list(branch.steps), interrupt=job.interrupt)

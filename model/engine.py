@@ -59,7 +59,7 @@ class Engine(Generic[C]):
         self._decoder = Decoder(
             transformer, tokenizer, self._prefill, speculator, draft_budget=options.draft_budget, constrain=constrain
         )
-        foresight = Foresight(transformer, tokenizer, self._prefixes, self._prefill)
+        foresight = Foresight(transformer, tokenizer, self._prefixes, self._prefill, min(options.max_context, rows))
         self._candidates = Candidates(tokenizer, self._healer, self._prefixes, self._prefill, self._decoder, foresight)
 
     @property

@@ -20,7 +20,7 @@ class Limits:
         """Raises ``EngineError`` that says what to do."""
         if not request.prompt_ids:
             raise EngineError("the prompt is empty: send at least one token")
-        if not all(0 <= id_ < self.vocabulary for id_ in request.prompt_ids):
+        if not all(0 <= id_ < self.vocabulary for id_ in (*request.prompt_ids, *request.judging_ids)):
             raise EngineError(
                 f"a prompt token is outside the vocabulary of {self.vocabulary}: encode with this model's tokenizer"
             )

@@ -80,8 +80,9 @@ class GenerateRequest:
     alternatives: int = 0
     """Other answers wanted beside the first, as ``candidates`` of the last chunk. They cost about an answer each and
     are computed after the first one is complete; a cancel or the deadline ends them early."""
-    foresight: bool = False
-    """Candidates carry ``suffix_logprob``; each costs a forward of some 100 tokens."""
+    judging_ids: tuple[int, ...] = ()
+    """Another prompt for the same place, with more of the file: candidates carry ``judged_logprob`` under it, once all
+    are written. It costs its prefill and some 100 tokens a candidate; empty: not asked."""
     typed: str = ""
     """A half-typed word that ``prompt_ids`` leave out: the answer begins with it, and its text is what follows it.
     Only for backends whose ``heals`` is true. ``constraint.prefix`` ends before it."""
@@ -124,9 +125,9 @@ class Candidate:
     logprob: float
     """Sum of log p of the tokens under the model (temperature 1)."""
     token_ids: tuple[int, ...] = ()
-    suffix_logprob: float | None = None
-    """Sum of log p of what follows the hole, read on from prefix and answer as plain text (``model.foresight``); where
-    ``GenerateRequest.foresight`` asked for it and there was time."""
+    judged_logprob: float | None = None
+    """Sum of log p of the answer, its end and what follows the hole, as ``model.foresight`` reads them; where
+    ``GenerateRequest.judging_ids`` asked for it and there was time."""
 
     @property
     def mean_logprob(self) -> float:

@@ -38,7 +38,7 @@ class CompletionBody:
     repository: str = ""
     constraint: Constraint | None = None
     alternatives: int = 0
-    foresight: bool = False
+    judging_ids: tuple[int, ...] = ()
     typed: str = ""
 
     def request(self, prompt_ids: tuple[int, ...]) -> GenerateRequest:
@@ -53,7 +53,7 @@ class CompletionBody:
             repository=self.repository,
             constraint=self.constraint,
             alternatives=self.alternatives,
-            foresight=self.foresight,
+            judging_ids=self.judging_ids,
             typed=self.typed,
         )
 
@@ -95,7 +95,7 @@ def parse_body(raw: bytes) -> CompletionBody:
         repository=extra.text("repository", ""),
         constraint=_constraint(extra.value("constraint", None)),
         alternatives=int(extra.number("alternatives", 0, 0, MAX_ALTERNATIVES, whole=True)),
-        foresight=extra.flag("foresight"),
+        judging_ids=extra.ids("judging_ids"),
         typed=extra.text("typed", ""),
     )
 
@@ -138,6 +138,12 @@ class _Fields:
         value = self._data.get(name) or []
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise BadRequestError(f"{self._where}{name} must be a list of texts")
+        return tuple(value)
+
+    def ids(self, name: str) -> tuple[int, ...]:
+        value = self._data.get(name) or []
+        if not isinstance(value, list) or not all(type(item) is int for item in value):
+            raise BadRequestError(f"{self._where}{name} must be a list of token ids")
         return tuple(value)
 
 
@@ -204,7 +210,7 @@ def dump_request(request: GenerateRequest, model: str, *, own: bool) -> dict[str
             "constraint": None if request.constraint is None else asdict(request.constraint),
             "repository": request.repository,
             "alternatives": request.alternatives,
-            "foresight": request.foresight,
+            "judging_ids": list(request.judging_ids),
             "typed": request.typed,
         }
     return body
@@ -249,7 +255,7 @@ def load_chunk(event: dict[str, Any]) -> Chunk:
         finish=FinishReason(extra["finish"]) if extra.get("finish") else None,
         candidates=tuple(
             Candidate(
-                str(entry["text"]), float(entry["logprob"]), tuple(entry["token_ids"]), entry.get("suffix_logprob")
+                str(entry["text"]), float(entry["logprob"]), tuple(entry["token_ids"]), entry.get("judged_logprob")
             )
             for entry in extra.get("candidates", ())
         ),

@@ -151,6 +151,20 @@ def test_nothing_is_done_past_the_deadline(index: WorkspaceIndex, judge: Judge) 
     assert not writer.asked
 
 
+def test_a_judge_reads_more_of_the_file_than_a_writer(judge: Judge) -> None:
+    engine = Engine(["1"])
+    options = CompleterOptions(fit=Fit.ON, prefix_tokens=4, suffix_tokens=4)
+    text = "".join(f"x{n} = {n}\n" for n in range(9))
+    cursor = Cursor("/made.py", text + "y = \n" + text, CharOffset(len(text) + 4), "python")
+    Completer(engine, CharTokenizer(), options, judge=judge).complete(CompletionRequest(cursor), CancelToken())
+    asked = engine.asked[0]
+    written, judged = (
+        "".join(chr(id_) for id_ in ids if id_ < 0x110000) for ids in (asked.prompt_ids, asked.judging_ids)
+    )
+    assert "x4" not in written
+    assert judged.count("x4") == 2
+
+
 def test_names_of_other_functions_are_not_in_sight(index: WorkspaceIndex) -> None:
     at = hole_at(_cursor(index))
     assert at is not None
@@ -187,7 +201,7 @@ def test_the_pipeline_asks_for_what_is_switched_on(index: WorkspaceIndex, judge:
     if first is not None:
         assert (first.prefix, first.suffix, first.names) == (cursor.prefix, cursor.suffix, ())
     judged = fit in (Fit.JUDGE, Fit.ON)
-    assert (engine.asked[0].alternatives, engine.asked[0].foresight) == ((5, True) if judged else (0, False))
+    assert (engine.asked[0].alternatives, bool(engine.asked[0].judging_ids)) == ((5, True) if judged else (0, False))
     if not judged:
         assert (done.text, done.receipt.judged, len(engine.asked)) == ("shelf.total()", None, 1)
         return

@@ -35,7 +35,7 @@ from holefill.evaluation.suites.registry import PromptPolicy, Suite, load_suites
 from holefill.evaluation.summary import last_line, pair, paired_json, summarise
 from holefill.evaluation.terminal import print_last_line, print_paired, print_summary, progress_bar
 from holefill.evaluation.workspaces import Workspaces
-from holefill.lsp_server.completion import Fit
+from holefill.lsp_server.completion import CompleterOptions, Fit
 from holefill.model.errors import ModelError
 from holefill.model.shipped import adapter_options, served_adapter
 
@@ -75,6 +75,17 @@ class RunOptions:
         changed = replace(usual, **{name: tokens for name, tokens in given.items() if tokens is not None})
         stop_rule, heal = usual.stop_rule and not self.no_stop_rule, usual.heal and not self.no_heal
         return replace(changed, stop_rule=stop_rule, heal=heal)
+
+    @property
+    def as_in_an_editor(self) -> CompleterOptions:
+        """What a server has, where the command line says nothing else."""
+        usual = CompleterOptions()
+        return CompleterOptions(
+            prefix_tokens=usual.prefix_tokens if self.prefix_tokens is None else self.prefix_tokens,
+            suffix_tokens=usual.suffix_tokens if self.suffix_tokens is None else self.suffix_tokens,
+            heal=not self.no_heal,
+            fit=self.level or usual.fit,
+        )
 
     @property
     def note(self) -> str:

@@ -21,7 +21,6 @@ from holefill.evaluation.terminal import print_last_line, print_summary, progres
 from holefill.evaluation.tune_command import tune
 from holefill.evaluation.typed_holes import ask_oracle
 from holefill.evaluation.workspaces import Workspaces
-from holefill.lsp_server.completion import CompleterOptions
 from holefill.lsp_server.connect import user_policy_file
 
 _DATA = click.Path(exists=True, path_type=Path)
@@ -144,9 +143,9 @@ def latency(data: Path, repos: str, keys: int, idle: bool, **given: object) -> N
     total = sum(min(keys, len(case.target)) + 1 for case in cases)
     try:
         with progress_bar() as bar:
-            replayed = replay_keys(system, cases, keys, CompleterOptions(heal=not options.no_heal), idle=idle)
+            replayed = replay_keys(system, cases, keys, options.as_in_an_editor, idle=idle)
             pressed.extend(bar.track(replayed, total=total, description="keystrokes"))
-        cancelled = cancel_json(cancel_delays(system, cases))
+        cancelled = cancel_json(cancel_delays(system, cases, options.as_in_an_editor))
     except KeyboardInterrupt:
         click.echo("interrupted: what follows covers the keys pressed", err=True)
     finally:

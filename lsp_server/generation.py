@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 
 from holefill.model.cancel import CancelToken
 from holefill.model.request import Backend, Candidate, Chunk, FinishReason, GenerateRequest, Timing
 
+_TIMER_SLACK_S = 0.001
+"""Another clock than ``perf_counter`` wakes a timer."""
 _TRUNCATED = frozenset({FinishReason.LENGTH, FinishReason.DEADLINE, FinishReason.CANCELLED})
 
 
@@ -67,15 +70,27 @@ def generate(backend: Backend, request: GenerateRequest, cancel: CancelToken, du
 
     Raises ``EngineError``.
     """
-    draft, hurry, late = Draft(), CancelToken(), False
+    draft, hurry = Draft(), CancelToken()
     cancel.on_cancel(hurry.cancel)
-    for chunk in backend.generate(request, hurry):
-        draft.add(chunk)
-        if cancel.is_set():
-            break
-        if due is not None and draft.text.strip() and draft.finish is None and time.perf_counter() >= due:
-            late = True
+
+    def end_if_late() -> None:
+        if due is not None and time.perf_counter() >= due and draft.text.strip() and draft.finish is None:
             hurry.cancel()
-    if late and not cancel.is_set():
+
+    timer = None
+    if due is not None and request.alternatives > 0:  # while others are written no chunk comes that could be looked at
+        timer = threading.Timer(max(0.0, due - time.perf_counter()) + _TIMER_SLACK_S, end_if_late)
+        timer.daemon = True
+        timer.start()
+    try:
+        for chunk in backend.generate(request, hurry):
+            draft.add(chunk)
+            if cancel.is_set():
+                break
+            end_if_late()
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if hurry.is_set() and not cancel.is_set() and draft.finish in (None, FinishReason.CANCELLED):
         draft.finish = FinishReason.DEADLINE
     return draft

@@ -15,6 +15,7 @@ from holefill.evaluation.arms import ARMS, GROUPS, Arm, Repositories, arm_named
 from holefill.evaluation.cases import Case, DataError
 from holefill.evaluation.commands import RunOptions
 from holefill.evaluation.suites.registry import PromptPolicy
+from holefill.lsp_server.completion import CompleterOptions, Fit
 from tests.context.conftest import ToyTokenizer
 
 
@@ -99,3 +100,9 @@ def test_the_command_line_changes_what_it_names_of_a_suites_prompt() -> None:
     assert changed.policy(usual) == replace(usual, suffix_tokens=0, stop_rule=False)
     assert changed.note == "without the product's stop rule, 0 tokens after the hole"
     assert replace(options("off"), context_tokens=0).policy(usual).context_tokens == 0
+
+
+def test_keystrokes_are_timed_with_what_the_command_line_says() -> None:
+    assert options("off").as_in_an_editor == CompleterOptions()
+    changed = replace(options("off"), fit="off", prefix_tokens=100, no_heal=True)
+    assert changed.as_in_an_editor == CompleterOptions(fit=Fit.OFF, prefix_tokens=100, heal=False)

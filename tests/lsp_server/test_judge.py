@@ -162,6 +162,40 @@ def test_where_answers_are_judged_the_prompt_shows_more_of_the_file(judge: Judge
     assert shown.count("x4") == (2 if fit is Fit.ON else 0)
 
 
+@dataclass
+class Slow:
+    """Says its answer at once, and writes others until it is cancelled."""
+
+    finish: FinishReason
+    cancelled: bool = False
+    model_name: str = "slow"
+
+    def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
+        yield Chunk("1", (1,), (-0.1,))
+        ended = threading.Event()
+        cancel.on_cancel(ended.set)
+        self.cancelled = ended.wait(20)
+        yield Chunk("", finish=self.finish, timing=Timing())
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [(FinishReason.SHAPE, FinishReason.SHAPE), (FinishReason.CANCELLED, FinishReason.DEADLINE)],
+)
+def test_other_answers_are_not_waited_for_beyond_the_time_a_request_has(
+    judge: Judge, said: FinishReason, known: FinishReason
+) -> None:
+    engine = Slow(said)
+    completer = Completer(engine, CharTokenizer(), CompleterOptions(fit=Fit.ON), judge=judge)
+    cursor = Cursor("/made.py", "x = \ny = 2\n", CharOffset(4), "python")
+    done = completer.complete(CompletionRequest(cursor, due_ms=50), CancelToken())
+    assert engine.cancelled
+    assert (done.text, done.reason, done.receipt.finish) == ("1", Reason.MODEL, known)
+
+
 def test_names_of_other_functions_are_not_in_sight(index: WorkspaceIndex) -> None:
     at = hole_at(_cursor(index))
     assert at is not None

@@ -70,11 +70,12 @@ def generate(backend: Backend, request: GenerateRequest, cancel: CancelToken, du
 
     Raises ``EngineError``.
     """
-    draft, hurry = Draft(), CancelToken()
+    draft, hurry, late = Draft(), CancelToken(), threading.Event()
     cancel.on_cancel(hurry.cancel)
 
     def end_if_late() -> None:
         if due is not None and time.perf_counter() >= due and draft.text.strip() and draft.finish is None:
+            late.set()
             hurry.cancel()
 
     timer = None
@@ -91,6 +92,6 @@ def generate(backend: Backend, request: GenerateRequest, cancel: CancelToken, du
     finally:
         if timer is not None:
             timer.cancel()
-    if hurry.is_set() and not cancel.is_set() and draft.finish in (None, FinishReason.CANCELLED):
+    if late.is_set() and not cancel.is_set() and draft.finish in (None, FinishReason.CANCELLED):
         draft.finish = FinishReason.DEADLINE
     return draft

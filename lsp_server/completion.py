@@ -26,6 +26,11 @@ class Fit(StrEnum):
     ON = "on"
     """A name that does not exist is written again among those that do."""
 
+    @property
+    def judges(self) -> bool:
+        """Whether there is more than one answer to choose from."""
+        return self in (Fit.JUDGE, Fit.ON)
+
 
 class Reason(StrEnum):
     """Why there is, or is not, a suggestion. Every answer carries one."""

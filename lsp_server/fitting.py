@@ -114,7 +114,7 @@ class Fitter:
         return replace(fitted, first=judged.option, reason=Reason.MODEL, options=options, judged=judged)
 
     def _judge_of(self, cursor: Cursor) -> Judge | None:
-        return self._judge if fit_of(self._backend, self._options, cursor.language) in (Fit.JUDGE, Fit.ON) else None
+        return self._judge if fit_of(self._backend, self._options, cursor.language).judges else None
 
     def _rewritten(
         self, cursor: Cursor, asked: GenerateRequest, wanted: Rewrite, cancel: CancelToken, deadline: Deadline

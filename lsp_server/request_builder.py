@@ -127,7 +127,7 @@ class RequestBuilder:
         return Constraint(cursor.language, prefix, cursor.suffix, begins if all(begins) else (), unfinished)
 
     def _judges(self, cursor: Cursor) -> bool:
-        return fit_of(self._backend, self._options, cursor.language) in (Fit.JUDGE, Fit.ON)
+        return fit_of(self._backend, self._options, cursor.language).judges
 
     def _prompt(self, cursor: Cursor, pack: Pack, typed: str) -> Prompt:
         options = self._options

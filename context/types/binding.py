@@ -59,7 +59,7 @@ class Binder:
             return self._own_class()
         if receiver.type != "identifier":
             return None
-        return self._local(name, depth) or self._global(name)
+        return self._named(name, depth)
 
     def _own_class(self) -> Bound | None:
         outer = self._node.parent
@@ -140,8 +140,8 @@ class Binder:
         found = self._of_type(self._scope.at(called.path), return_type(called.symbol.signature))
         return None if found is None else Bound(found.located, found.certain and once)
 
-    def _local(self, name: str, depth: int) -> Bound | None:
-        """The nearest binding above the hole, innermost function first."""
+    def _named(self, name: str, depth: int) -> Bound | None:
+        """By the nearest binding above the hole, innermost function first; a local hides what the module calls so."""
         outer = self._node.parent
         while outer is not None:
             if outer.type in _FUNCTIONS:
@@ -149,7 +149,7 @@ class Binder:
                 if bindings:
                     return self._from_binding(bindings[-1], depth)
             outer = outer.parent
-        return None
+        return self._global(name)
 
     def _bindings(self, function: tree_sitter.Node, name: str) -> Iterator[tree_sitter.Node]:
         stack = [function]

@@ -52,13 +52,14 @@ class Found:
 
 _PYTHON_NAMES = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__path__", "__class__", "reveal_type"}
 _ATTRIBUTES = {"attribute": "attribute", "member_expression": "property"}
+_WITH_ENUMS = frozenset({"typescript", "tsx"})
 _DYNAMIC = frozenset({"__getattr__", "__getattribute__", "__slots__"})
 _STARRED = frozenset({"list_splat", "dictionary_splat", "spread_element"})
 _CUTOFF = 0.6
 
 
 class FillFloor:
-    """Of one filled buffer. Python has all rules; other languages those of names alone are too rich to prove."""
+    """Of one filled buffer. Python has all rules, TypeScript that of enums; the rest is too rich to prove."""
 
     def __init__(
         self, scope: Scope, parsed: Parsed, start: int, end: int, outside: Callable[[], frozenset[str]] | None = None
@@ -71,6 +72,9 @@ class FillFloor:
         self._end = end
 
     def problems(self) -> list[Found]:
+        if self._parsed.language in _WITH_ENUMS:
+            dotted = (node for node in self._nodes() if node.type in _ATTRIBUTES)
+            return [one for node in dotted for one in self._member(node)]
         if self._parsed.language != "python":
             return []
         found: list[Found] = []
@@ -119,7 +123,7 @@ class FillFloor:
         yield Found(Kind.NAME, f"`{name}` is not defined here", name, node.start_byte, node.end_byte, near)
 
     def _member(self, node: tree_sitter.Node) -> Iterator[Found]:
-        attribute = node.child_by_field_name("attribute")
+        attribute = node.child_by_field_name(_ATTRIBUTES[node.type])
         if attribute is None or attribute.start_byte < self._start or self._is_target(node):
             return
         members, owner = self._members(node)
@@ -137,6 +141,8 @@ class FillFloor:
         bound = None if receiver is None else Binder(self._scope, self._parsed, node).bind(receiver)
         if bound is None or not bound.certain or bound.located.symbol is None:
             return None, ""
+        if self._parsed.language != "python" and not self._is_enum(bound.located, self._text(receiver)):
+            return None, ""
         lineage, complete = self._scope.lineage(bound.located)
         names = {
             member.symbol.name
@@ -144,10 +150,18 @@ class FillFloor:
             for member in self._scope.at(owner.path).members(owner)
             if member.symbol is not None
         }
-        enum_like = any(base in bound.located.symbol.signature for base in ("Enum", "Flag"))
+        symbol = bound.located.symbol
+        enum_like = symbol.kind == "class" and any(base in symbol.signature for base in ("Enum", "Flag"))
         if not complete or enum_like or names & _DYNAMIC or not names:
             return None, ""
-        return frozenset(names), bound.located.symbol.name
+        return frozenset(names), symbol.name
+
+    def _is_enum(self, located: Located, receiver: str) -> bool:
+        """Whether the receiver is an enum itself, not a value of it, and nothing else adds to what it declares."""
+        symbol = located.symbol
+        if symbol is None or symbol.kind != "enum" or receiver != symbol.name:
+            return False
+        return sum(1 for other in self._scope.at(located.path).own if other.qualified == symbol.qualified) == 1
 
     def _call(self, node: tree_sitter.Node) -> Iterator[Found]:
         function, arguments = node.child_by_field_name("function"), node.child_by_field_name("arguments")

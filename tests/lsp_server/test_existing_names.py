@@ -86,3 +86,48 @@ def test_members_bind_only_where_there_can_be_no_other(
     holes.sync(cursor.path, cursor.text, "python")
     found = {name for name in only_members(holes, cursor, Deadline.after_ms(20_000)) if not name.startswith("__")}
     assert found == (expected or set())
+
+
+SHAPES = """\
+export enum Colour { Red, Green }
+export enum Merged { A }
+export namespace Merged { export const b = 1 }
+"""
+DRAWING = """\
+import {{ Colour, Colour as Paint, Merged }} from "./shapes";
+const enum Own {{ X, Y = 2 }}
+function use(colour: Colour): void {{
+  {use}
+}}
+"""
+
+
+@pytest.fixture
+def unchecked(tmp_path: Path) -> Iterator[TypedHoles]:
+    """As most TypeScript users are: without a checker that answers."""
+    (tmp_path / "shapes.ts").write_text(SHAPES)
+    index = WorkspaceIndex(tmp_path)
+    index.refresh()
+    with closing(TypedHoles(index, checkers=False)) as holes:
+        yield holes
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        ("return colour === Colour.", {"Red", "Green"}),
+        ("Colour.Gr", {"Green"}),
+        ("if (Own.", {"X", "Y"}),
+        ("colour.", set()),
+        ("Paint.", set()),
+        ("Merged.", set()),
+        ("const Colour = theme(); Colour.", set()),
+        ("Unheard.", set()),
+    ],
+)
+def test_an_enum_has_the_members_that_it_declares(unchecked: TypedHoles, use: str, expected: set[str]) -> None:
+    text = DRAWING.format(use=f"{use}\0")
+    root = str(unchecked.index.root)
+    cursor = Cursor(f"{root}/a.ts", text.replace("\0", ""), CharOffset(text.index("\0")), "typescript", root)
+    unchecked.sync(cursor.path, cursor.text, "typescript")
+    assert set(only_members(unchecked, cursor, Deadline.after_ms(20_000))) == expected

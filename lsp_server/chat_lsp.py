@@ -167,6 +167,12 @@ class ChatLsp:
                 for holes in self.holes.all():
                     holes.changed_on_disk(path)
 
+    def use_typescript(self, setting: str) -> None:
+        """``HolesRegistry.use_typescript``; new checkers are told of every open document."""
+        if self.holes.use_typescript(setting):
+            with self._lock:
+                self._shown = {}
+
     def close(self) -> None:
         self._ahead.shutdown(wait=False, cancel_futures=True)
         self.holes.close()

@@ -7,8 +7,10 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from holefill.context.providers import PROVIDERS
+from holefill.context.types.specs import ON_PATH
 from holefill.lsp_server.completion import CompleterOptions, Fit
 
 SECTION = "holefill"
@@ -50,6 +52,9 @@ class Settings:
     """Mean log-probability of the first line below which nothing is shown unasked, whatever the probability says."""
     add_imports: bool = True
     """Imports that an accepted suggestion needs are added to its file: Python, TypeScript, JavaScript."""
+    typescript: str = ""
+    """TypeScript 7's executable, which tells the types of TypeScript and JavaScript. Empty: the workspace's own
+    (node_modules), else the one on PATH; "path": only that one, so that no program of the workspace is run."""
     log_level: str = "warning"
 
     def enabled(self, language: str) -> bool:
@@ -150,6 +155,8 @@ def _out_of_bounds(name: str, value: object) -> str | None:
         return f"must be among {', '.join(Fit)}, got {unknown[0]!r:.40}" if unknown else None
     if name == "log_level" and value not in LOG_LEVELS:
         return f"must be one of {', '.join(LOG_LEVELS)}, got {value!r:.40}"
+    if name == "typescript" and value not in ("", ON_PATH) and not Path(str(value)).expanduser().is_file():
+        return f"no file is there: {value!r:.60}"
     if name == "engine_url" and value and not re.match(r"(https?|unix)://|/", str(value)):
         return f"must start with http://, https:// or unix://, got {value!r:.60}"
     return None

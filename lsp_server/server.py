@@ -97,6 +97,7 @@ class HolefillServer(LanguageServer):
         self.problems = parsed.problems
         logging.getLogger("holefill").setLevel(parsed.settings.log_level.upper())
         if changed:
+            self.chat.use_typescript(parsed.settings.typescript)
             self.engine.reset()
 
     def tell_problems(self) -> None:

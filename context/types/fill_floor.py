@@ -139,7 +139,7 @@ class FillFloor:
         """All members of the receiver and its name; None where one cannot be sure of having all."""
         receiver = node.child_by_field_name("object")
         bound = None if receiver is None else Binder(self._scope, self._parsed, node).bind(receiver)
-        if bound is None or not bound.certain or bound.located.symbol is None:
+        if receiver is None or bound is None or not bound.certain or bound.located.symbol is None:
             return None, ""
         if self._parsed.language != "python" and not self._is_enum(bound.located, self._text(receiver)):
             return None, ""

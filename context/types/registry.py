@@ -11,8 +11,8 @@ from holefill.context.types.typed_holes import TypedHoles
 class HolesRegistry:
     """Any thread may call. Nothing starts before the first question about a language."""
 
-    def __init__(self, tsc: str | None = None) -> None:
-        self._tsc = tsc
+    def __init__(self) -> None:
+        self._typescript = ""
         self._holes: dict[WorkspaceIndex, TypedHoles] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -21,7 +21,7 @@ class HolesRegistry:
         with self._lock:
             found = self._holes.get(index)
             if found is None:
-                found = self._holes[index] = TypedHoles(index, self._tsc)
+                found = self._holes[index] = TypedHoles(index, self._typescript)
                 if self._closed:
                     found.close()
             return found
@@ -32,6 +32,19 @@ class HolesRegistry:
             found = self._holes.pop(index, None)
         if found is not None:
             found.close()
+
+    def use_typescript(self, setting: str) -> bool:
+        """Which TypeScript 7 from now on (``specs.typescript_spec``); where it is another one, running checkers end and
+        new ones start with the next question. Whether it is another one."""
+        with self._lock:
+            if setting == self._typescript:
+                return False
+            self._typescript = setting
+            ended = list(self._holes.values())
+            self._holes.clear()
+        for holes in ended:
+            holes.close()
+        return True
 
     def all(self) -> tuple[TypedHoles, ...]:
         with self._lock:

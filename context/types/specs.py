@@ -14,6 +14,7 @@ from pathlib import Path
 from holefill.context.types.transport import Json
 
 HOLE_NAME = "_hv"
+ON_PATH = "path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,12 @@ def python_spec(root: str | None, command: tuple[str, ...] | None = None) -> Lsp
     )
 
 
-def typescript_spec(root: str | None, setting: str | None = None) -> LspSpec | None:
-    """TypeScript 7's native ``tsc --lsp``: of the workspace, else on PATH, else as the user set it; or None."""
+def typescript_spec(root: str | None, setting: str = "") -> LspSpec | None:
+    """TypeScript 7's native ``tsc --lsp``, or None where there is none.
+
+    ``setting``: its executable; "": the workspace's own, else the one on PATH; ``ON_PATH``: that one alone, so that no
+    program which came with the workspace is run.
+    """
     binary = next(_tsc_binaries(root, setting), None)
     if binary is None:
         return None
@@ -126,9 +131,13 @@ def _interpreter(root: str | None) -> str | None:
     return shutil.which("python3") or shutil.which("python")
 
 
-def _tsc_binaries(root: str | None, setting: str | None) -> Iterator[str]:
+def _tsc_binaries(root: str | None, setting: str) -> Iterator[str]:
     """Executables only: the package's ``bin/tsc`` is a script that would need Node."""
-    folders = [] if root is None else [Path(root), *Path(root).parents]
+    if setting not in ("", ON_PATH):
+        chosen = Path(setting).expanduser()
+        yield from (str(chosen),) if chosen.is_file() and _is_native(chosen) else ()
+        return
+    folders = [] if root is None or setting == ON_PATH else [Path(root), *Path(root).parents]
     for folder in folders:
         modules = folder / "node_modules"
         for pattern in ("@typescript/typescript-*/lib/tsc*", "@typescript/native-preview-*/lib/tsgo*"):
@@ -137,8 +146,6 @@ def _tsc_binaries(root: str | None, setting: str | None) -> Iterator[str]:
         found = shutil.which(name)
         if found and _is_native(Path(found).resolve()):
             yield found
-    if setting and Path(setting).expanduser().is_file():
-        yield str(Path(setting).expanduser())
 
 
 def _is_native(path: Path) -> bool:

@@ -45,15 +45,15 @@ class TypedHoles:
     """Of one workspace folder. Checkers start with the first question about their language. Any thread may call."""
 
     def __init__(
-        self, index: WorkspaceIndex, tsc: str | None = None, limits: Limits | None = None, checkers: bool = True
+        self, index: WorkspaceIndex, typescript: str = "", limits: Limits | None = None, checkers: bool = True
     ) -> None:
-        """``tsc``: TypeScript 7's executable, where it is neither in the workspace's node_modules nor on PATH.
+        """``typescript``: which TypeScript 7 (``specs.typescript_spec``).
 
         Without ``checkers`` the floor answers alone and no process is started.
         """
         self.index = index
         self._checkers = checkers
-        self._tsc = tsc
+        self._typescript = typescript
         self._limits = limits
         self._layers: dict[str, Layered] = {}
         self._table = HeaderTable(index)
@@ -144,7 +144,7 @@ class TypedHoles:
             return None
         if family == "python":
             return python_spec(root)
-        return typescript_spec(root, self._tsc) if family == "typescript" else None
+        return typescript_spec(root, self._typescript) if family == "typescript" else None
 
 
 class Questions:

@@ -41,7 +41,7 @@ class Check:
 @click.command(short_help="Test the whole path, from Python to editors.")
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="Name, GGUF file or model folder.")
 def doctor(model: str) -> None:
-    """Test the whole path: Python, torch, model, fill-in-the-middle, speed, engine process, editors."""
+    """Test the whole path: Python, torch, model, fill-in-the-middle, speed, engine process, type checkers, editors."""
     patient = _Patient(model)
     checks = (
         Check("python", _python),
@@ -51,6 +51,7 @@ def doctor(model: str) -> None:
         Check("load", patient.load),
         Check("known hole", patient.known_hole),
         Check("engine socket", _socket_folder),
+        Check("types", _checkers),
         Check("editors", _editors),
     )
     passed = [_passes(check) for check in checks]
@@ -157,6 +158,17 @@ def _socket_folder() -> str:
         raise unusable(folder, error) from error
     running = len(list(folder.glob("*.sock")))
     return f"{folder}, {running} in use"
+
+
+def _checkers() -> str:
+    from holefill.context.types.specs import python_spec, typescript_spec
+
+    here = os.getcwd()
+    python, typescript = python_spec(here), typescript_spec(here)
+    if python is None:
+        raise ProblemError("ty, which tells the types of Python, is not beside this Python: install holefill again")
+    hint = "none for TypeScript but of enums: npm install --save-dev typescript@7, or set holefill.typescript"
+    return f"Python {python.command[0]}; {hint if typescript is None else f'TypeScript {typescript.command[0]}'}"
 
 
 def _editors() -> str:

@@ -31,6 +31,7 @@ def test_both_spellings_and_the_section() -> None:
         ({"fit": {"python": True}}, ["holefill.fit", "masks"]),
         ({"fit": "masks"}, ["holefill.fit", "object"]),
         ({"log_level": "loud"}, ["holefill.log_level", "warning"]),
+        ({"typescript": "/nowhere/tsc"}, ["holefill.typescript", "no file", "/nowhere/tsc"]),
         ({"engine_url": "localhost:8080"}, ["holefill.engine_url", "http://"]),
         ({"model": 3}, ["holefill.model", "text"]),
         ({"maxTokns": 3}, ["holefill.maxTokns", "max_tokens"]),

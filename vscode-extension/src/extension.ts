@@ -37,6 +37,7 @@ class Extension {
             else if (event.affectsConfiguration(SECTION)) void this.sendSettings();
         }));
         context.subscriptions.push(
+            vscode.workspace.onDidGrantWorkspaceTrust(() => { void this.sendSettings(); }),
             vscode.window.onDidChangeTextEditorSelection(({ textEditor }) => { this.rest(textEditor); }),
             vscode.window.onDidChangeActiveTextEditor((editor) => { this.rest(editor); }),
         );
@@ -110,7 +111,7 @@ class Extension {
 
     private settings(): Settings {
         const section = vscode.workspace.getConfiguration().get<Settings>(SECTION, {});
-        return serverSettings(section, this.on);
+        return serverSettings(section, this.on, vscode.workspace.isTrusted);
     }
 
     private async sendSettings(): Promise<void> {

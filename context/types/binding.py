@@ -201,7 +201,7 @@ class Binder:
         return Bound(manager.located, False)
 
     def _of_type(self, scope: Scope, text: str) -> Bound | None:
-        """The one class that a type names, None apart."""
+        """The one class that a type names, None apart; of an enum's members its values have none."""
         node = parse_type(text)
         parts = node.args if node.name == UNION else (node,)
         named = [part for part in parts if part.name not in _NOTHING]
@@ -210,6 +210,6 @@ class Binder:
         spelled = next((word for word in text.replace('"', " ").replace("'", " ").split() if named[0].name in word), "")
         dotted = spelled.partition("[")[0].partition("<")[0].strip("|,()") or named[0].name
         found = scope.resolve(dotted, anywhere=False) or scope.resolve(named[0].name)
-        if found is None or found.symbol is None or found.symbol.kind not in CLASSES:
+        if found is None or found.symbol is None or found.symbol.kind not in CLASSES - {"enum"}:
             return None
         return Bound(found, scope.resolve(dotted, anywhere=False) is not None)

@@ -139,9 +139,9 @@ class FillFloor:
         """All members of the receiver and its name; None where one cannot be sure of having all."""
         receiver = node.child_by_field_name("object")
         bound = None if receiver is None else Binder(self._scope, self._parsed, node).bind(receiver)
-        if receiver is None or bound is None or not bound.certain or bound.located.symbol is None:
+        if bound is None or not bound.certain or bound.located.symbol is None:
             return None, ""
-        if self._parsed.language != "python" and not self._is_enum(bound.located, self._text(receiver)):
+        if self._parsed.language != "python" and not self._is_enum(bound.located):
             return None, ""
         lineage, complete = self._scope.lineage(bound.located)
         names = {
@@ -156,10 +156,10 @@ class FillFloor:
             return None, ""
         return frozenset(names), symbol.name
 
-    def _is_enum(self, located: Located, receiver: str) -> bool:
-        """Whether the receiver is an enum itself, not a value of it, and nothing else adds to what it declares."""
+    def _is_enum(self, located: Located) -> bool:
+        """Of which nothing else adds to what it declares."""
         symbol = located.symbol
-        if symbol is None or symbol.kind != "enum" or receiver != symbol.name:
+        if symbol is None or symbol.kind != "enum":
             return False
         return sum(1 for other in self._scope.at(located.path).own if other.qualified == symbol.qualified) == 1
 

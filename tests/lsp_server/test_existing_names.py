@@ -95,7 +95,11 @@ export namespace Merged { export const b = 1 }
 """
 DRAWING = """\
 import {{ Colour, Colour as Paint, Merged }} from "./shapes";
+import * as shapes from "./shapes";
 const enum Own {{ X, Y = 2 }}
+const held: Held = {{ colour: Colour.Red }};
+class Held {{ colour: Colour }}
+function made(): Colour {{ return Colour.Red }}
 function use(colour: Colour): void {{
   {use}
 }}
@@ -119,7 +123,13 @@ def unchecked(tmp_path: Path) -> Iterator[TypedHoles]:
         ("Colour.Gr", {"Green"}),
         ("if (Own.", {"X", "Y"}),
         ("colour.", set()),
-        ("Paint.", set()),
+        ("Paint.", {"Red", "Green"}),
+        ("shapes.Colour.", {"Red", "Green"}),
+        ("const alias = Colour; alias.", {"Red", "Green"}),
+        ("const own: Own = Own.X; own.", set()),
+        ("held.colour.", set()),
+        ("made().", set()),
+        ("Colour.Red.", set()),
         ("Merged.", set()),
         ("const Colour = theme(); Colour.", set()),
         ("Unheard.", set()),

@@ -20,6 +20,9 @@ from holefill.model.cancel import CancelToken
 from holefill.model.errors import EngineError
 from holefill.model.request import Backend, Candidate, FinishReason, GenerateRequest
 
+PLAIN_WEIGHT = 0.5
+"""Of log p(answer | prefix), beside those of the answer in its prompt and of the suffix behind it. Without it answers
+win that copy what follows; more of it undoes what the 0.5B gains by the suffix (LOG.md)."""
 _REPLACEABLE = frozenset({Reason.MODEL, Reason.EMPTY, Reason.DUPLICATE, Reason.LOOP})
 """Where the model said something, and another of its answers may be shown instead."""
 
@@ -130,5 +133,6 @@ class Fitter:
 
 
 def _joint(candidate: Candidate) -> float | None:
-    """log p of the answer and of the suffix behind it."""
-    return None if candidate.suffix_logprob is None else candidate.logprob + candidate.suffix_logprob
+    """The two estimates of ``model.foresight`` together; None where the second was not asked for."""
+    plain, behind = candidate.plain_logprob, candidate.suffix_logprob
+    return None if plain is None or behind is None else candidate.logprob + PLAIN_WEIGHT * plain + behind

@@ -41,7 +41,7 @@ class Option:
     raw: str = ""
     """Before post-processing."""
     joint: float | None = None
-    """Sum of log p of the answer and of the suffix behind it; None where the model was not asked."""
+    """How likely it is with what stands behind it, in log p (``fitting``); None where the model was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """How likely the text behind the hole is once an answer stands before it: a second opinion on answers.
 
-Fill-in-the-middle shows a model the suffix before the answer. Read on as plain text, from left to right, prefix and
-answer should lead to the suffix: log p(answer | prompt) + log p(suffix | prefix, answer) puts the true answer of a
-cross-file hole first more often than the prompt alone does (LOG.md).
+Fill-in-the-middle shows a model the suffix before the answer: log p(answer | prompt) is one estimate of how likely the
+answer is in its place. Read as plain text, from left to right, log p(answer | prefix) + log p(suffix | prefix, answer)
+is another, up to a constant. Both together put the true answer of a cross-file hole first more often than the prompt
+alone does (LOG.md).
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Foresight(Generic[C]):
         self._prefixes, self._prefill = prefixes, prefill
 
     def judged(self, job: Job, answers: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """The answers with their ``suffix_logprob``; without, where the prompt has no suffix behind its prefix, or
-        there is no time for all of them: half of them cannot be compared with the rest."""
+        """The answers with both log-probabilities of the plain text; without, where the prompt has no suffix behind its
+        prefix, or there is no time for all of them: half of them cannot be compared with the rest."""
         parts = self._parts(job.request.prompt_ids)
         if parts is None:
             return tuple(answers)
@@ -57,7 +58,10 @@ class Foresight(Generic[C]):
             return tuple(answers)
         finally:
             running.stop()
-        return tuple(replace(one, suffix_logprob=score) for one, score in zip(answers, scores, strict=True))
+        return tuple(
+            replace(one, plain_logprob=plain, suffix_logprob=behind)
+            for one, (plain, behind) in zip(answers, scores, strict=True)
+        )
 
     def _parts(self, prompt: tuple[int, ...]) -> tuple[tuple[int, ...], str] | None:
         """Ids up to the prefix's end, which stand in the prompt's own rows, and the beginning of the suffix."""
@@ -68,17 +72,18 @@ class Foresight(Generic[C]):
         suffix = prompt[end + 1 : -1][:SUFFIX_TOKENS]
         return (prompt[:end], self._tokenizer.decode(suffix)) if end > 0 and suffix else None
 
-    def _score(self, job: Job, running: Running[C], answer: str, suffix: str) -> float:
-        """log p of the suffix's tokens, as they are spelled behind the answer."""
+    def _score(self, job: Job, running: Running[C], answer: str, suffix: str) -> tuple[float, float]:
+        """log p of the answer's tokens and of the suffix's, as they are spelled together."""
         ids, alone = self._tokenizer.encode(answer + suffix), self._tokenizer.encode(answer)
         first = next((i for i, (a, b) in enumerate(zip(ids, alone, strict=False)) if a != b), min(len(ids), len(alone)))
         start = running.cache.length
         logits = self._transformer.forward(
             torch.tensor([job.ids[-1], *ids[:-1]]),
             running.cache,
-            logit_rows=torch.arange(first, len(ids)),
+            logit_rows=torch.arange(len(ids)),
             interrupt=job.interrupt,
         ).float()
         running.cache.keep(range(start))
-        gold = torch.tensor(ids[first:], device=logits.device)
-        return float((logits.gather(1, gold[:, None])[:, 0] - logits.logsumexp(-1)).sum())
+        said = torch.tensor(ids, device=logits.device)
+        logprobs = logits.gather(1, said[:, None])[:, 0] - logits.logsumexp(-1)
+        return float(logprobs[:first].sum()), float(logprobs[first:].sum())

@@ -81,7 +81,7 @@ class GenerateRequest:
     """Other answers wanted beside the first, as ``candidates`` of the last chunk. They cost about an answer each and
     are computed after the first one is complete; a cancel or the deadline ends them early."""
     foresight: bool = False
-    """Candidates carry ``suffix_logprob``; each costs a forward of some 100 tokens."""
+    """Candidates carry ``plain_logprob`` and ``suffix_logprob``; each costs a forward of some 100 tokens."""
     typed: str = ""
     """A half-typed word that ``prompt_ids`` leave out: the answer begins with it, and its text is what follows it.
     Only for backends whose ``heals`` is true. ``constraint.prefix`` ends before it."""
@@ -124,9 +124,11 @@ class Candidate:
     logprob: float
     """Sum of log p of the tokens under the model (temperature 1)."""
     token_ids: tuple[int, ...] = ()
-    suffix_logprob: float | None = None
-    """Sum of log p of what follows the hole, read on from prefix and answer as plain text (``model.foresight``); where
+    plain_logprob: float | None = None
+    """Sum of log p of the answer behind the prefix, as plain text (``model.foresight``); where
     ``GenerateRequest.foresight`` asked for it and there was time."""
+    suffix_logprob: float | None = None
+    """Of what follows the hole behind that, likewise."""
 
     @property
     def mean_logprob(self) -> float:

@@ -249,7 +249,11 @@ def load_chunk(event: dict[str, Any]) -> Chunk:
         finish=FinishReason(extra["finish"]) if extra.get("finish") else None,
         candidates=tuple(
             Candidate(
-                str(entry["text"]), float(entry["logprob"]), tuple(entry["token_ids"]), entry.get("suffix_logprob")
+                str(entry["text"]),
+                float(entry["logprob"]),
+                tuple(entry["token_ids"]),
+                entry.get("plain_logprob"),
+                entry.get("suffix_logprob"),
             )
             for entry in extra.get("candidates", ())
         ),

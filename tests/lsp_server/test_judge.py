@@ -19,7 +19,7 @@ from holefill.lsp_server.completer import Completer
 from holefill.lsp_server.completion import CompleterOptions, CompletionRequest, Fit, Reason
 from holefill.lsp_server.judge import Judge, Judged, Option, Rewrite
 from holefill.model.cancel import CancelToken
-from holefill.model.request import Chunk, FinishReason, GenerateRequest, Timing
+from holefill.model.request import Candidate, Chunk, FinishReason, GenerateRequest, Timing
 from tests.lsp_server.test_completer import CharTokenizer
 
 SHELF = """class Shelf:
@@ -210,10 +210,12 @@ class Engine:
     asked: list[GenerateRequest] = field(default_factory=list)
     model_name: str = "scripted"
     heals: bool = False
+    candidates: tuple[Candidate, ...] = ()
 
     def generate(self, request: GenerateRequest, cancel: CancelToken) -> Iterator[Chunk]:
         self.asked.append(request)
-        yield Chunk(self.texts[len(self.asked) - 1], (1,), (-0.1,), FinishReason.SHAPE, Timing())
+        text = self.texts[len(self.asked) - 1]
+        yield Chunk(text, (1,), (-0.1,), FinishReason.SHAPE, Timing(), candidates=self.candidates)
 
     def close(self) -> None:
         pass
@@ -241,6 +243,18 @@ def test_the_pipeline_asks_for_what_is_switched_on(index: WorkspaceIndex, judge:
     assert second is not None
     assert second.names == (".count", ".put")
     assert engine.asked[1].prompt_ids == (*engine.asked[0].prompt_ids, *CharTokenizer().encode("shelf"))
+
+
+def test_an_answer_that_leads_to_the_suffix_wins_but_not_by_being_unlikely_itself(
+    index: WorkspaceIndex, judge: Judge
+) -> None:
+    """Both estimates count: a copy of what follows makes it likely, and is an unlikely answer as plain text."""
+    first = Candidate("shelf.put(title)", -1.0, (), -4.0, -20.0)
+    leads = Candidate("shelf.count()", -2.0, (), -4.0, -9.0)
+    copies = Candidate("shelf.put(other)", -2.0, (), -60.0, -3.0)
+    engine = Engine([first.text], candidates=(first, leads, copies))
+    completer = Completer(engine, CharTokenizer(), CompleterOptions(fit=Fit.JUDGE, judge_ms=20_000), judge=judge)
+    assert completer.complete(CompletionRequest(_cursor(index)), CancelToken()).text == leads.text
 
 
 def test_a_judge_that_is_switched_off_does_not_keep_a_word_from_being_healed(

@@ -1,4 +1,4 @@
-"""What follows the hole, read on behind each answer: the same figure as one plain forward over the whole text."""
+"""Each answer and what follows the hole, read as plain text: the same figures as one plain forward over all of it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def test_it_is_the_probability_of_the_plain_text(
         law = tiny_transformer.forward(ids, tiny_transformer.new_cache(len(ids)), logit_rows=slice(None)).log_softmax(
             -1
         )
-        start = 1 + len(BEFORE) + len(text)
-        expected = sum(float(law[i - 1, ids[i]]) for i in range(start, len(ids)))
-        assert candidate.suffix_logprob == pytest.approx(expected, abs=1e-2)
+        begin, start = 1 + len(BEFORE), 1 + len(BEFORE) + len(text)
+        read = [float(law[i - 1, ids[i]]) for i in range(begin, len(ids))]
+        assert candidate.plain_logprob == pytest.approx(sum(read[: start - begin]), abs=1e-2)
+        assert candidate.suffix_logprob == pytest.approx(sum(read[start - begin :]), abs=1e-2)
 
 
 def test_answers_are_the_same_with_it_and_without(engine: Engine[KVCache], byte_tokenizer: Tokenizer) -> None:
@@ -71,7 +72,7 @@ def test_a_prompt_without_a_suffix_has_none(engine: Engine[KVCache], byte_tokeni
 
 
 def test_it_travels() -> None:
-    chunk = Chunk("a", (1,), (-0.5,), candidates=(Candidate("a", -0.5, (1,), -7.5), Candidate("b", -1.5, (2, 3))))
+    chunk = Chunk("a", (1,), (-0.5,), candidates=(Candidate("a", -0.5, (1,), -3.5, -7.5), Candidate("b", -1.5, (2, 3))))
     assert load_chunk(dump_chunk(chunk, "m", "id", 0, None)) == chunk
     body = json.dumps(dump_request(GenerateRequest((1,), foresight=True), "m", own=True))
     assert parse_body(body.encode()).request((1,)).foresight

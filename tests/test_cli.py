@@ -99,3 +99,25 @@ def test_the_example_is_completed_by_what_its_other_file_says(default_model_path
     assert (told["text"], told["context"]) == ("put_on_hold(sku, quantity)", [])
     shown = CliRunner().invoke(main, ["complete", "--example"]).output
     assert "what can stand here: put_on_hold, release_hold, shelves or " in shown
+
+
+@pytest.mark.model
+def test_a_doctor_finds_every_link_whole(default_model_path: Path) -> None:
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 0, result.output
+    said = [line.split(":")[0].split() for line in result.output.splitlines()]
+    assert {state for state, *_ in said} == {"ok"}
+    assert {" ".join(name) for _, *name in said} >= {"python", "load", "known hole", "types", "editors"}
+
+
+def test_a_doctor_says_of_a_broken_link_what_to_do(tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = str(tmp_path_factory.mktemp("home"))
+    result = CliRunner().invoke(main, ["doctor"], env={"HOLEFILL_HOME": home})
+    assert result.exit_code == 1
+    failed = {
+        line.split(":")[0].removeprefix("fail").strip(): line
+        for line in result.output.splitlines()
+        if line.startswith("fail")
+    }
+    assert failed.keys() == {"model files", "tokenizer", "load", "known hole"}
+    assert "holefill model pull qwen2.5-coder-0.5b" in failed["model files"]

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from holefill.evaluation.metrics.bootstrap import PairedDifference
+from holefill.evaluation.metrics.table import LOWER_IS_BETTER
 from holefill.evaluation.records import RunHeader
 from holefill.evaluation.summary import GroupSummary, Summary
 
@@ -76,7 +77,8 @@ def print_paired(a: str, b: str, differences: Mapping[str, PairedDifference]) ->
         table.add_column(column, justify="left" if column in ("measure", "") else "right")
     for name, d in differences.items():
         interval = d.difference
-        verdict = "" if not interval.excludes_zero() else ("better" if interval.mean > 0 else "worse")
+        wins = (interval.mean > 0) != (name in LOWER_IS_BETTER)
+        verdict = "" if not interval.excludes_zero() else ("better" if wins else "worse")
         table.add_row(
             name, str(d.n), f"{d.a:.1f}", f"{d.b:.1f}", f"{interval.mean:+.1f}",
             f"[{interval.low:+.1f}, {interval.high:+.1f}]", str(d.gained), str(d.lost), verdict,

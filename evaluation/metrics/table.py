@@ -1,4 +1,5 @@
-"""Metric name → function. A suite's TOML names its measures; every value is 0–100, higher is better."""
+"""Metric name → function. A suite's TOML names its measures; every value is 0–100, higher is better but for those of
+``LOWER_IS_BETTER``."""
 
 from __future__ import annotations
 
@@ -32,6 +33,9 @@ Measure = Callable[[str, Gold], float | None]
 def _names(prediction: str, names: tuple[str, ...], language: str) -> float | None:
     return 100 * named_share(prediction, names, language) if names else None
 
+
+LOWER_IS_BETTER = frozenset({"invented_names", "member_invented"})
+"""Measured where a repository is at hand (``evaluate``)."""
 
 MEASURES: Mapping[str, Measure] = {
     "em": lambda p, gold: 100.0 * exact_match(p, gold.target),

@@ -96,8 +96,8 @@ class HolefillServer(LanguageServer):
         self.session.settings = parsed.settings
         self.problems = parsed.problems
         logging.getLogger("holefill").setLevel(parsed.settings.log_level.upper())
+        self.chat.use_typescript(parsed.settings.typescript)
         if changed:
-            self.chat.use_typescript(parsed.settings.typescript)
             self.engine.reset()
 
     def tell_problems(self) -> None:

@@ -22,7 +22,7 @@ from holefill.context.syntax.changes import Piece
 from holefill.context.syntax.definitions import Definition, import_nodes
 from holefill.context.syntax.languages import grammar
 from holefill.context.syntax.parsing import Parsed, parse
-from holefill.context.types.binding import Binder
+from holefill.context.types.binding import Binder, Bound
 from holefill.context.types.scope import Scope
 from holefill.context.types.signature_text import parameters_in
 
@@ -73,7 +73,7 @@ class FillFloor:
 
     def problems(self) -> list[Found]:
         if self._parsed.language in _WITH_ENUMS:
-            dotted = (node for node in self._nodes() if node.type in _ATTRIBUTES)
+            dotted = (node for node in self._nodes() if node.type in _ATTRIBUTES and self._is_of_enum(node))
             return [one for node in dotted for one in self._member(node)]
         if self._parsed.language != "python":
             return []
@@ -137,11 +137,8 @@ class FillFloor:
 
     def _members(self, node: tree_sitter.Node) -> tuple[frozenset[str] | None, str]:
         """All members of the receiver and its name; None where one cannot be sure of having all."""
-        receiver = node.child_by_field_name("object")
-        bound = None if receiver is None else Binder(self._scope, self._parsed, node).bind(receiver)
+        bound = self._receiver(node)
         if bound is None or not bound.certain or bound.located.symbol is None:
-            return None, ""
-        if self._parsed.language != "python" and not self._is_enum(bound.located):
             return None, ""
         lineage, complete = self._scope.lineage(bound.located)
         names = {
@@ -156,12 +153,17 @@ class FillFloor:
             return None, ""
         return frozenset(names), symbol.name
 
-    def _is_enum(self, located: Located) -> bool:
-        """Of which nothing else adds to what it declares."""
-        symbol = located.symbol
-        if symbol is None or symbol.kind != "enum":
+    def _receiver(self, node: tree_sitter.Node) -> Bound | None:
+        receiver = node.child_by_field_name("object")
+        return None if receiver is None else Binder(self._scope, self._parsed, node).bind(receiver)
+
+    def _is_of_enum(self, node: tree_sitter.Node) -> bool:
+        """Whether the receiver is an enum, and nothing else adds to what it declares."""
+        bound = self._receiver(node)
+        symbol = None if bound is None else bound.located.symbol
+        if bound is None or symbol is None or symbol.kind != "enum":
             return False
-        return sum(1 for other in self._scope.at(located.path).own if other.qualified == symbol.qualified) == 1
+        return sum(1 for other in self._scope.at(bound.located.path).own if other.qualified == symbol.qualified) == 1
 
     def _call(self, node: tree_sitter.Node) -> Iterator[Found]:
         function, arguments = node.child_by_field_name("function"), node.child_by_field_name("arguments")

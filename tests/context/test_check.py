@@ -15,7 +15,10 @@ from holefill.context.index.workspace import WorkspaceIndex
 from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.syntax.languages import language_of
+from holefill.context.syntax.parsing import parse
+from holefill.context.types.fill_floor import FillFloor
 from holefill.context.types.lsp_oracle import LspOracle
+from holefill.context.types.scope import Scope
 from holefill.context.types.typed_holes import TypedHoles
 
 SHOP = """
@@ -211,3 +214,16 @@ def test_the_order_of_closers_changes_only_what_it_costs(
 def test_the_closer_that_a_filled_text_still_lacks_is_tried_first(filled: str, inserted: str, first: str) -> None:
     """Each that fails costs a parse of the file."""
     assert next(module._tails("python", filled.replace("▮", ""), filled.index("▮"), inserted)) == first
+
+
+def test_a_wrong_member_in_typescript_has_a_nearest_right_one(tmp_path: Path) -> None:
+    """For what a checker complains about; alone the floor is sure of enums only."""
+    text = "class Basket { total = 1; first(): void {} }\nfunction use(basket: Basket) { basket.totl }\n"
+    index, parsed = WorkspaceIndex(tmp_path), parse("typescript", text)
+    start = text.index("totl")
+    floor = FillFloor(Scope(index, "a.ts", parsed), parsed, start, start + len("totl"))
+    node = floor.node_at(start, start + 1)
+    assert node is not None
+    assert node.parent is not None
+    assert floor.nearest_member(node.parent) == "total"
+    assert floor.problems() == []

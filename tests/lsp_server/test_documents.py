@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lsprotocol import types
 
-from holefill.lsp_server.config import Settings
+from holefill.context.types.specs import ON_PATH
+from holefill.lsp_server.config import Settings, parse_settings
 from holefill.lsp_server.server import create
 
 
@@ -53,3 +54,15 @@ def test_another_view_of_a_file_is_not_the_file(tmp_path: Path) -> None:
         assert index.text(str(path)) == "unsaved = 1\n"
     finally:
         server.stop()
+
+
+def test_the_setting_decides_which_typescript_is_asked(tmp_path: Path) -> None:
+    server = create(Settings(enable={"*": False}), use_cache=False)
+    server.indexes.set_roots([str(tmp_path)])
+    index = server.indexes.of(str(tmp_path))
+    assert index is not None
+    before = server.chat.holes.of(index)
+    server.configure(parse_settings({"typescript": ON_PATH}, server.base))
+    assert before.closed
+    assert server.chat.holes.of(index) is not before
+    server.chat.close()

@@ -133,6 +133,11 @@ class Fitter:
 
 
 def _joint(candidate: Candidate) -> float | None:
-    """The two estimates of ``model.foresight`` together; None where the second was not asked for."""
+    """The two estimates of ``model.foresight`` together; None where the second was not asked for.
+
+    The end counts: tokens alone are the probability of a beginning, and a short one's is never less.
+    """
     plain, behind = candidate.plain_logprob, candidate.suffix_logprob
-    return None if plain is None or behind is None else candidate.logprob + PLAIN_WEIGHT * plain + behind
+    if plain is None or behind is None:
+        return None
+    return candidate.logprob + candidate.end_logprob + PLAIN_WEIGHT * plain + behind

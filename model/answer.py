@@ -19,6 +19,7 @@ class Answer:
         self._shown = 0  # characters already in chunks
         self._held: list[tuple[int, int, float]] = []  # (character the token starts at, id, logprob)
         self._taken: list[tuple[int, float]] = []  # (id, logprob) of the tokens in chunks
+        self._end_logprob = 0.0  # of the stop token
         self.tokens = 0
         """Tokens the model produced, a stop token included."""
         self.finish: FinishReason | None = None
@@ -27,7 +28,7 @@ class Answer:
         """Take one token; sets ``finish`` when it completes the answer."""
         self.tokens += 1
         if token_id in self._stop_ids:
-            self.finish = FinishReason.STOP_TOKEN
+            self.finish, self._end_logprob = FinishReason.STOP_TOKEN, logprob
             return
         self._held.append((self._fed, token_id, logprob))
         text = self._decoder.push(token_id)
@@ -53,7 +54,8 @@ class Answer:
     def whole(self) -> Candidate:
         """All of it, after ``last``."""
         ids, logprobs = tuple(id_ for id_, _ in self._taken), [logprob for _, logprob in self._taken]
-        return Candidate(self._state.text[: self._shown], sum(logprobs), ids)
+        end = self._end_logprob if self._state.done is None else 0.0
+        return Candidate(self._state.text[: self._shown], sum(logprobs), ids, end)
 
     def _take(self, end: int) -> Chunk:
         ready = [held for held in self._held if held[0] < end]

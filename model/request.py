@@ -124,6 +124,8 @@ class Candidate:
     logprob: float
     """Sum of log p of the tokens under the model (temperature 1)."""
     token_ids: tuple[int, ...] = ()
+    end_logprob: float = 0.0
+    """Of the stop token behind them; 0 where the answer was cut instead."""
     plain_logprob: float | None = None
     """Sum of log p of the answer behind the prefix, as plain text (``model.foresight``); where
     ``GenerateRequest.foresight`` asked for it and there was time."""

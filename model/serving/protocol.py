@@ -252,6 +252,7 @@ def load_chunk(event: dict[str, Any]) -> Chunk:
                 str(entry["text"]),
                 float(entry["logprob"]),
                 tuple(entry["token_ids"]),
+                float(entry.get("end_logprob", 0.0)),
                 entry.get("plain_logprob"),
                 entry.get("suffix_logprob"),
             )

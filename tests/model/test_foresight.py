@@ -72,7 +72,9 @@ def test_a_prompt_without_a_suffix_has_none(engine: Engine[KVCache], byte_tokeni
 
 
 def test_it_travels() -> None:
-    chunk = Chunk("a", (1,), (-0.5,), candidates=(Candidate("a", -0.5, (1,), -3.5, -7.5), Candidate("b", -1.5, (2, 3))))
+    chunk = Chunk(
+        "a", (1,), (-0.5,), candidates=(Candidate("a", -0.5, (1,), -0.25, -3.5, -7.5), Candidate("b", -1.5, (2, 3)))
+    )
     assert load_chunk(dump_chunk(chunk, "m", "id", 0, None)) == chunk
     body = json.dumps(dump_request(GenerateRequest((1,), foresight=True), "m", own=True))
     assert parse_body(body.encode()).request((1,)).foresight

@@ -7,10 +7,9 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from holefill.context.providers import PROVIDERS
-from holefill.context.types.specs import ON_PATH
+from holefill.context.types.specs import ON_PATH, typescript_spec
 from holefill.lsp_server.completion import CompleterOptions, Fit
 
 SECTION = "holefill"
@@ -155,8 +154,8 @@ def _out_of_bounds(name: str, value: object) -> str | None:
         return f"must be among {', '.join(Fit)}, got {unknown[0]!r:.40}" if unknown else None
     if name == "log_level" and value not in LOG_LEVELS:
         return f"must be one of {', '.join(LOG_LEVELS)}, got {value!r:.40}"
-    if name == "typescript" and value not in ("", ON_PATH) and not Path(str(value)).expanduser().is_file():
-        return f"no file is there: {value!r:.60}"
+    if name == "typescript" and value not in ("", ON_PATH) and typescript_spec(None, str(value)) is None:
+        return f"no TypeScript 7 is there: {value!r:.60}"
     if name == "engine_url" and value and not re.match(r"(https?|unix)://|/", str(value)):
         return f"must start with http://, https:// or unix://, got {value!r:.60}"
     return None

@@ -91,8 +91,8 @@ def python_spec(root: str | None, command: tuple[str, ...] | None = None) -> Lsp
 def typescript_spec(root: str | None, setting: str = "") -> LspSpec | None:
     """TypeScript 7's native ``tsc --lsp``, or None where there is none.
 
-    ``setting``: its executable; "": the workspace's own, else the one on PATH; ``ON_PATH``: that one alone, so that no
-    program which came with the workspace is run.
+    ``setting``: its executable, or the script that npm calls so; "": the workspace's own, else the one on PATH;
+    ``ON_PATH``: that one alone, so that no program which came with the workspace is run.
     """
     binary = next(_tsc_binaries(root, setting), None)
     if binary is None:
@@ -132,20 +132,40 @@ def _interpreter(root: str | None) -> str | None:
 
 
 def _tsc_binaries(root: str | None, setting: str) -> Iterator[str]:
-    """Executables only: the package's ``bin/tsc`` is a script that would need Node."""
     if setting not in ("", ON_PATH):
-        chosen = Path(setting).expanduser()
-        yield from (str(chosen),) if chosen.is_file() and _is_native(chosen) else ()
+        yield from _natives(Path(setting).expanduser())
         return
-    folders = [] if root is None or setting == ON_PATH else [Path(root), *Path(root).parents]
-    for folder in folders:
-        modules = folder / "node_modules"
-        for pattern in ("@typescript/typescript-*/lib/tsc*", "@typescript/native-preview-*/lib/tsgo*"):
-            yield from (str(found) for found in sorted(modules.glob(pattern)) if _is_native(found))
+    if root is not None and setting != ON_PATH:
+        yield from _installed(Path(root))
     for name in ("tsgo", "tsc"):
-        found = shutil.which(name)
-        if found and _is_native(Path(found).resolve()):
-            yield found
+        if found := shutil.which(name):
+            yield from _natives(Path(found))
+
+
+def _natives(program: Path) -> Iterator[str]:
+    """``program``, or what the script that npm and pnpm call ``tsc`` would start: without Node."""
+    if not program.is_file():
+        return
+    resolved = program.resolve()
+    if _is_native(resolved):
+        yield str(program)
+    else:
+        yield from _installed(resolved.parent)
+
+
+def _installed(folder: Path) -> Iterator[str]:
+    """Of the ``typescript`` that Node finds from there. The platform's part lies beside it, or within it, or where pnpm
+    keeps both."""
+    for modules in _node_modules(folder):
+        packages = [modules / name for name in ("typescript", "@typescript/native-preview")]
+        linked = [home for package in packages if package.is_dir() for home in _node_modules(package.resolve())]
+        for home in (modules, *linked):
+            for pattern in ("@typescript/typescript-*/lib/tsc*", "@typescript/native-preview-*/lib/tsgo*"):
+                yield from (str(found) for found in sorted(home.glob(pattern)) if _is_native(found))
+
+
+def _node_modules(folder: Path) -> list[Path]:
+    return [parent / "node_modules" for parent in (folder, *folder.parents)]
 
 
 def _is_native(path: Path) -> bool:

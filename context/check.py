@@ -17,7 +17,8 @@ from holefill.context.items import CharOffset, Cursor
 from holefill.context.provider import Deadline
 from holefill.context.syntax.parsing import Parsed, encode, error_bytes, parse
 from holefill.context.syntax.repair import variants
-from holefill.context.types.fill_floor import FillFloor, Found, Kind
+from holefill.context.types.fill_floor import FillFloor
+from holefill.context.types.found import Found, Kind
 from holefill.context.types.holes import HoleAt
 from holefill.context.types.import_names import ECMASCRIPT, statement_for
 from holefill.context.types.oracle import Diagnostic

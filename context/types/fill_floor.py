@@ -7,55 +7,25 @@ function, a name that stands anywhere else in the file, are no ground for a comp
 from __future__ import annotations
 
 import builtins
-import difflib
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import tree_sitter
 
 from holefill.context.index.records import Located
-from holefill.context.syntax.changes import Piece
 from holefill.context.syntax.definitions import Definition, import_nodes
-from holefill.context.syntax.languages import grammar
 from holefill.context.syntax.parsing import Parsed, parse
+from holefill.context.types.arguments import wrong_arguments
 from holefill.context.types.binding import Binder, Bound
+from holefill.context.types.found import Found, Kind, nearest
+from holefill.context.types.identifiers import ATTRIBUTES, is_read, names_outside
 from holefill.context.types.scope import Scope
 from holefill.context.types.signature_text import parameters_in
 
-
-class Kind(StrEnum):
-    NAME = "name"
-    IMPORT = "import"
-    """A name that exists, but is not imported here."""
-    MEMBER = "member"
-    ARITY = "arity"
-    KEYWORD = "keyword"
-    TYPE = "type"
-    SYNTAX = "syntax"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """``start`` and ``end`` are bytes of the filled source."""
-
-    kind: Kind
-    message: str
-    name: str
-    start: int
-    end: int
-    nearest: str = ""
-
-
 _PYTHON_NAMES = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__path__", "__class__", "reveal_type"}
-_ATTRIBUTES = {"attribute": "attribute", "member_expression": "property"}
 _WITH_ENUMS = frozenset({"typescript", "tsx"})
 _DYNAMIC = frozenset({"__getattr__", "__getattribute__", "__slots__"})
-_STARRED = frozenset({"list_splat", "dictionary_splat", "spread_element"})
-_CUTOFF = 0.6
 
 
 class FillFloor:
@@ -73,7 +43,7 @@ class FillFloor:
 
     def problems(self) -> list[Found]:
         if self._parsed.language in _WITH_ENUMS:
-            dotted = (node for node in self._nodes() if node.type in _ATTRIBUTES and self._is_of_enum(node))
+            dotted = (node for node in self._nodes() if node.type in ATTRIBUTES and self._is_of_enum(node))
             return [one for node in dotted for one in self._member(node)]
         if self._parsed.language != "python":
             return []
@@ -81,7 +51,7 @@ class FillFloor:
         for node in self._nodes():
             if node.type == "identifier" and self._is_read(node):
                 found.extend(self._name(node))
-            elif node.type in _ATTRIBUTES:
+            elif node.type in ATTRIBUTES:
                 found.extend(self._member(node))
             elif node.type == "call":
                 found.extend(self._call(node))
@@ -93,7 +63,7 @@ class FillFloor:
 
     def nearest_member(self, node: tree_sitter.Node) -> str:
         """Of the receiver of an attribute."""
-        name = node.child_by_field_name(_ATTRIBUTES.get(node.type, ""))
+        name = node.child_by_field_name(ATTRIBUTES.get(node.type, ""))
         members, _ = self._members(node)
         return "" if name is None or members is None else nearest(self._text(name), members)
 
@@ -123,7 +93,7 @@ class FillFloor:
         yield Found(Kind.NAME, f"`{name}` is not defined here", name, node.start_byte, node.end_byte, near)
 
     def _member(self, node: tree_sitter.Node) -> Iterator[Found]:
-        attribute = node.child_by_field_name(_ATTRIBUTES[node.type])
+        attribute = node.child_by_field_name(ATTRIBUTES[node.type])
         if attribute is None or attribute.start_byte < self._start or self._is_target(node):
             return
         members, owner = self._members(node)
@@ -177,7 +147,7 @@ class FillFloor:
         symbol, bound_first = target
         _, parameters = parameters_in(symbol.signature)
         parameters = parameters[1:] if bound_first else parameters
-        yield from _arguments(self._parsed, node, arguments, symbol.name, tuple(one.label for one in parameters))
+        yield from wrong_arguments(self._parsed, node, arguments, symbol.name, tuple(one.label for one in parameters))
 
     def _target(self, function: tree_sitter.Node) -> tuple[Definition, bool] | None:
         """A plain function, method or constructor of the workspace; True: its first parameter is given already."""
@@ -253,23 +223,13 @@ class FillFloor:
             node = stack.pop()
             if node.end_byte <= self._start or node.start_byte >= self._end:
                 continue
-            if node.start_byte >= self._start or node.type in _ATTRIBUTES or node.type == "call":
+            if node.start_byte >= self._start or node.type in ATTRIBUTES or node.type == "call":
                 yield node
             stack.extend(reversed(node.children))
 
     def _is_read(self, node: tree_sitter.Node) -> bool:
-        """Not an attribute's name, a keyword's, or a name that is bound there."""
-        if _is_attribute_name(node) or node.start_byte < self._start or node.end_byte > self._end:
-            return False
-        inner, parent = node, node.parent
-        while parent is not None and parent.type in (
-            "pattern_list",
-            "tuple_pattern",
-            "list_pattern",
-            "list_splat_pattern",
-        ):
-            inner, parent = parent, parent.parent
-        return parent is not None and not _binds(parent, inner)
+        """Whether the fill reads the name there."""
+        return self._start <= node.start_byte and node.end_byte <= self._end and is_read(node)
 
     def _is_target(self, node: tree_sitter.Node) -> bool:
         parent = node.parent
@@ -277,122 +237,3 @@ class FillFloor:
 
     def _text(self, node: tree_sitter.Node) -> str:
         return self._parsed.text(node)
-
-
-def names_outside(parsed: Parsed, start: int, end: int) -> frozenset[str]:
-    """Identifiers outside of a range of bytes that are no attributes' names."""
-    counts = parsed.counts("identifiers", _identifiers_in)
-    inside = Counter(
-        piece.value for piece in _identifiers_in(parsed, (start, end)) if piece.end > start and piece.start < end
-    )
-    names = counts if not inside else (name for name, count in counts.items() if count > inside[name])
-    return frozenset(name.decode("utf-8", "replace") for name in names)
-
-
-def _identifiers_in(parsed: Parsed, within: tuple[int, int] | None) -> list[Piece[bytes]]:
-    cursor = tree_sitter.QueryCursor(_identifiers(parsed.language))
-    if within is not None:
-        cursor.set_byte_range(*within)
-    found = cursor.captures(parsed.root)
-    attributes = {node.id for node in found.get("attribute", ())}
-    source = parsed.source
-    return [
-        Piece(first := node.start_byte, last := node.end_byte, source[first:last])
-        for node in found.get("name", ())
-        if node.id not in attributes
-    ]
-
-
-@cache
-def _identifiers(language: str) -> tree_sitter.Query:
-    """``@attribute``: what ``_is_attribute_name`` says of a node, for all of a file at once."""
-    owned = (
-        "(attribute attribute: (identifier) @attribute) (keyword_argument name: (identifier) @attribute)"
-        if language == "python"
-        else ""
-    )
-    return tree_sitter.Query(grammar(language), f"(identifier) @name {owned}")
-
-
-def _is_attribute_name(node: tree_sitter.Node) -> bool:
-    parent = node.parent
-    if parent is None:
-        return False
-    if parent.type in _ATTRIBUTES:
-        return parent.child_by_field_name(_ATTRIBUTES[parent.type]) == node
-    return parent.type == "keyword_argument" and parent.child_by_field_name("name") == node
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is spelled most alike; empty when none is."""
-    # Of two strings' lengths alone follows how alike they can be at most; most names end there.
-    size = len(name)
-    near = [one for one in known if 2 * min(size, len(one)) >= _CUTOFF * (size + len(one))]
-    return next(iter(difflib.get_close_matches(name, sorted(near), 1, _CUTOFF)), "")
-
-
-_BINDING_FIELDS = {
-    "assignment": "left",
-    "named_expression": "name",
-    "for_statement": "left",
-    "for_in_clause": "left",
-    "function_definition": "name",
-    "class_definition": "name",
-    "default_parameter": "name",
-    "typed_default_parameter": "name",
-    "type_alias_statement": "left",
-}
-_BINDING_PARENTS = frozenset(
-    {
-        *("parameters", "lambda_parameters", "typed_parameter", "as_pattern_target", "aliased_import", "dotted_name"),
-        *("global_statement", "nonlocal_statement", "dictionary_splat_pattern", "list_splat_pattern", "case_pattern"),
-        *("type_parameter", "ERROR"),
-    }
-)
-
-
-def _binds(parent: tree_sitter.Node, node: tree_sitter.Node) -> bool:
-    field = _BINDING_FIELDS.get(parent.type)
-    if field is not None:
-        return parent.child_by_field_name(field) == node
-    return parent.type in _BINDING_PARENTS
-
-
-def _arguments(
-    parsed: Parsed, call: tree_sitter.Node, arguments: tree_sitter.Node, name: str, parameters: tuple[str, ...]
-) -> Iterator[Found]:
-    """Too many, unknown by name, or missing."""
-    given = [child for child in arguments.named_children if child.type != "comment"]
-    keywords = {}
-    for one in given:
-        key = one.child_by_field_name("name") if one.type == "keyword_argument" else None
-        if key is not None:
-            keywords[parsed.text(key)] = key
-    positional = [one for one in given if one.type not in ("keyword_argument", *_STARRED)]
-    spread = any(one.type in _STARRED for one in given) or any(one.type == "generator_expression" for one in given)
-    plain = [one for one in parameters if not one.startswith("*")]
-    names = [re.split(r"[:=]", one)[0].strip() for one in plain]
-    takes_any = any(one.startswith("*") and not one.startswith("**") for one in parameters)
-    takes_keywords = any(one.startswith("**") for one in parameters)
-    if len(positional) > len(plain) and not takes_any and not spread:
-        yield Found(
-            Kind.ARITY,
-            f"`{name}` takes at most {len(plain)} arguments, not {len(positional)}",
-            name,
-            positional[len(plain)].start_byte,
-            positional[-1].end_byte,
-        )
-    for spelled, key in keywords.items():
-        if spelled not in names and not takes_keywords:
-            near = nearest(spelled, names)
-            yield Found(
-                Kind.KEYWORD, f"`{name}` has no parameter `{spelled}`", spelled, key.start_byte, key.end_byte, near
-            )
-    missing = [
-        label
-        for label, one in zip(names[len(positional) :], plain[len(positional) :], strict=True)
-        if "=" not in one and label not in keywords
-    ]
-    if missing and not spread:
-        message = f"`{name}` needs {', '.join(f'`{one}`' for one in missing)}"
-        yield Found(Kind.ARITY, message, name, call.start_byte, call.end_byte)

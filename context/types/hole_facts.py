@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 
 from holefill.context.index.workspace import WorkspaceIndex
-from holefill.context.types.fill_floor import names_outside
 from holefill.context.types.holes import HoleAt
+from holefill.context.types.identifiers import names_outside
 from holefill.context.types.pruning import Pruned, pruned
 from holefill.context.types.scope import Scope
 from holefill.context.types.skeleton import LONG_FOR_REPORTS, Skeleton, skeleton

@@ -12,7 +12,7 @@ from holefill.context.index.import_statements import import_statements
 from holefill.context.syntax.changes import Change, Piece
 from holefill.context.syntax.definitions import definitions, import_nodes
 from holefill.context.syntax.parsing import Parsed, parse
-from holefill.context.types.fill_floor import names_outside
+from holefill.context.types.identifiers import names_outside
 from holefill.context.types.skeleton import _bodies
 
 PYTHON = [Path(sysconfig.get_paths()["stdlib"]) / name for name in ("textwrap.py", "contextlib.py", "csv.py")]

@@ -1,9 +1,9 @@
 """Other answers to one prompt: what the model did not write, where it came nearest to it (ICN, PAPERS.md 2.15).
 
-Ranks 2 … k of the first token are often wrong neighbours of the first. So of all places in the answers explored so far
-a branch is taken at the one whose other token makes the likeliest beginning of an answer; words already explored there
-are excluded, and the model goes on from that token. ICN takes the place of highest entropy; the true answer is then
-less often among five (LOG.md).
+Ranks 2 … k of the first token are often wrong neighbours of the first. So of all places in the answers explored so far,
+their ends included, a branch is taken at the one whose other token makes the likeliest beginning of an answer; words
+already explored there are excluded, and the model goes on from that token. ICN takes the place of highest entropy; the
+true answer is then less often among five (LOG.md).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Candidates(Generic[C]):
         """``job.answer`` and answers that differ from it, the likeliest first; as many as there is time for."""
         first = job.answer.whole()
         explorer = Explorer(self._tokenizer.decode, self._tokenizer.stop_ids)
-        explorer.add((job.steps or [])[: len(first.token_ids)])
+        explorer.add(_explored(job, first))
         others: dict[str, Candidate] = {}
         for _ in range(TRIES * job.request.alternatives):
             branch = explorer.next() if len(others) < job.request.alternatives else None
@@ -63,8 +63,7 @@ class Candidates(Generic[C]):
         finally:
             running.stop()
         whole = other.answer.whole()
-        kept = (other.steps or [])[: len(whole.token_ids)]
-        return None if other.answer.finish is None else whole, kept or list(branch.steps)
+        return None if other.answer.finish is None else whole, _explored(other, whole) or list(branch.steps)
 
     def _at(self, job: Job, branch: Branch) -> Job:
         """A job whose answer has ``branch``'s tokens already."""
@@ -79,3 +78,8 @@ class Candidates(Generic[C]):
             if answer.finish is None:
                 answer.push(step.token, step.logprob)
         return other
+
+
+def _explored(job: Job, answer: Candidate) -> list[Step]:
+    """Its tokens' and the one that ended it: where the answer could have gone on it could have differed too."""
+    return (job.steps or [])[: len(answer.token_ids) + 1]

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +15,14 @@ from holefill.model.alternatives import Explorer, Step, steps_of
 from holefill.model.cancel import CancelToken
 from holefill.model.engine import Engine, EngineOptions
 from holefill.model.kv.cache import KVCache
+from holefill.model.kv.rows import RowTable
 from holefill.model.request import Backend, Candidate, Chunk, GenerateRequest, Shape, StopSpec
 from holefill.model.serving.protocol import dump_chunk, dump_request, load_chunk, parse_body
 from holefill.model.spec.cost import CostCurve
 from holefill.model.spec.speculator import TreeSpeculator
 from holefill.model.tokenizer import Tokenizer
 from holefill.model.transformer import Transformer
+from tests.model.conftest import Scripted
 
 WORDS = ["foo", "fo", "o", "bar", "(", ")", ".", "end", "baz"]
 
@@ -50,6 +53,16 @@ def test_it_branches_to_the_likeliest_beginning_and_never_into_the_same_word() -
     third = explorer.next()
     assert third is not None
     assert [taken.token for taken in third.steps] == [4, 8]
+    assert explorer.next() is None
+
+
+def test_where_an_answer_ends_another_goes_on() -> None:
+    explorer = Explorer(spell, stop_ids={7})
+    explorer.add([step(3, {3: 0.99}), step(7, {7: 0.6, 4: 0.4})])
+    branch = explorer.next()
+    assert branch is not None
+    assert [taken.token for taken in branch.steps] == [3, 4]
+    explorer.add([*branch.steps, step(5, {5: 0.99}), step(7, {7: 0.99})])
     assert explorer.next() is None
 
 
@@ -118,6 +131,21 @@ def test_candidates_are_what_the_model_says_from_their_branch(engines: list[Engi
     plain, drafted = (last_of(engine, request)[1].candidates for engine in engines)
     assert [c.token_ids for c in plain] == [c.token_ids for c in drafted]
     assert [c.logprob for c in plain] == pytest.approx([c.logprob for c in drafted], abs=1e-3)
+
+
+def test_an_answer_that_the_model_hardly_ended_goes_on(byte_tokenizer: Tokenizer) -> None:
+    class Hesitant(Scripted):
+        """Where the script ends, "+" comes as near as it can; behind that the model stops."""
+
+        def forward(self, ids: torch.Tensor, cache: RowTable, **how: Any) -> torch.Tensor:
+            logits = super().forward(ids, cache, **how)
+            end = logits[:, 256] == 10.0
+            logits[end, ord("+")] = 9.9 if int(ids[-1]) != ord("+") else -10.0
+            return logits
+
+    engine = Engine(Hesitant(byte_tokenizer, 3, "ab"), byte_tokenizer, EngineOptions(vocab_size=260))
+    _, last = last_of(engine, GenerateRequest((1, 2, 3), max_tokens=8, alternatives=2))
+    assert [candidate.text for candidate in last.candidates] == ["ab", "ab+"]
 
 
 def test_without_asking_there_are_none_and_a_cancel_leaves_the_first(engines: list[Engine[KVCache]]) -> None:

@@ -36,7 +36,7 @@ class Foresight(Generic[C]):
         self._prefixes, self._prefill = prefixes, prefill
 
     def judged(self, job: Job, answers: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """The answers with both log-probabilities of the plain text; without, where the prompt has no suffix behind its
+        """The answers with their log-probability in the plain text; without, where the prompt has no suffix behind its
         prefix, or there is no time for all of them: half of them cannot be compared with the rest."""
         parts = self._parts(job.request.prompt_ids)
         if parts is None:
@@ -52,16 +52,13 @@ class Foresight(Generic[C]):
             for one in answers:
                 if job.interrupted() is not None or running.cache.length < len(before) - 1:
                     return tuple(answers)
-                scores.append(self._score(reading, running, job.request.typed + one.text, suffix))
+                scores.append(self._score(reading, running, job.request.typed + one.text + suffix))
         except Interrupted:
             job.resume()
             return tuple(answers)
         finally:
             running.stop()
-        return tuple(
-            replace(one, plain_logprob=plain, suffix_logprob=behind)
-            for one, (plain, behind) in zip(answers, scores, strict=True)
-        )
+        return tuple(replace(one, plain_logprob=score) for one, score in zip(answers, scores, strict=True))
 
     def _parts(self, prompt: tuple[int, ...]) -> tuple[tuple[int, ...], str] | None:
         """Ids up to the prefix's end, which stand in the prompt's own rows, and the beginning of the suffix."""
@@ -72,10 +69,9 @@ class Foresight(Generic[C]):
         suffix = prompt[end + 1 : -1][:SUFFIX_TOKENS]
         return (prompt[:end], self._tokenizer.decode(suffix)) if end > 0 and suffix else None
 
-    def _score(self, job: Job, running: Running[C], answer: str, suffix: str) -> tuple[float, float]:
-        """log p of the answer's tokens and of the suffix's, as they are spelled together."""
-        ids, alone = self._tokenizer.encode(answer + suffix), self._tokenizer.encode(answer)
-        first = next((i for i, (a, b) in enumerate(zip(ids, alone, strict=False)) if a != b), min(len(ids), len(alone)))
+    def _score(self, job: Job, running: Running[C], text: str) -> float:
+        """log p of ``text`` behind the prefix."""
+        ids = self._tokenizer.encode(text)
         start = running.cache.length
         logits = self._transformer.forward(
             torch.tensor([job.ids[-1], *ids[:-1]]),
@@ -85,5 +81,4 @@ class Foresight(Generic[C]):
         ).float()
         running.cache.keep(range(start))
         said = torch.tensor(ids, device=logits.device)
-        logprobs = logits.gather(1, said[:, None])[:, 0] - logits.logsumexp(-1)
-        return float(logprobs[:first].sum()), float(logprobs[first:].sum())
+        return float((logits.gather(1, said[:, None])[:, 0] - logits.logsumexp(-1)).sum())

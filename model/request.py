@@ -81,7 +81,7 @@ class GenerateRequest:
     """Other answers wanted beside the first, as ``candidates`` of the last chunk. They cost about an answer each and
     are computed after the first one is complete; a cancel or the deadline ends them early."""
     foresight: bool = False
-    """Candidates carry ``plain_logprob`` and ``suffix_logprob``; each costs a forward of some 100 tokens."""
+    """Candidates carry ``plain_logprob``; each costs a forward of some 100 tokens."""
     typed: str = ""
     """A half-typed word that ``prompt_ids`` leave out: the answer begins with it, and its text is what follows it.
     Only for backends whose ``heals`` is true. ``constraint.prefix`` ends before it."""
@@ -127,10 +127,8 @@ class Candidate:
     end_logprob: float = 0.0
     """Of the stop token behind them; 0 where the answer was cut instead."""
     plain_logprob: float | None = None
-    """Sum of log p of the answer behind the prefix, as plain text (``model.foresight``); where
-    ``GenerateRequest.foresight`` asked for it and there was time."""
-    suffix_logprob: float | None = None
-    """Of what follows the hole behind that, likewise."""
+    """Sum of log p of the answer, and of what follows the hole, behind the prefix as plain text (``model.foresight``);
+    where ``GenerateRequest.foresight`` asked for it and there was time."""
 
     @property
     def mean_logprob(self) -> float:

@@ -254,7 +254,6 @@ def load_chunk(event: dict[str, Any]) -> Chunk:
                 tuple(entry["token_ids"]),
                 float(entry.get("end_logprob", 0.0)),
                 entry.get("plain_logprob"),
-                entry.get("suffix_logprob"),
             )
             for entry in extra.get("candidates", ())
         ),

@@ -249,9 +249,9 @@ def test_an_answer_that_leads_to_the_suffix_wins_but_not_by_being_unlikely_itsel
     index: WorkspaceIndex, judge: Judge
 ) -> None:
     """Both estimates count: a copy of what follows makes it likely, and is an unlikely answer as plain text."""
-    first = Candidate("shelf.put(title)", -1.0, (), 0.0, -4.0, -20.0)
-    leads = Candidate("shelf.count()", -2.0, (), 0.0, -4.0, -9.0)
-    copies = Candidate("shelf.put(other)", -2.0, (), 0.0, -60.0, -3.0)
+    first = Candidate("shelf.put(title)", -1.0, (), 0.0, -24.0)
+    leads = Candidate("shelf.count()", -2.0, (), 0.0, -13.0)
+    copies = Candidate("shelf.put(other)", -2.0, (), 0.0, -63.0)
     engine = Engine([first.text], candidates=(first, leads, copies))
     completer = Completer(engine, CharTokenizer(), CompleterOptions(fit=Fit.JUDGE, judge_ms=20_000), judge=judge)
     assert completer.complete(CompletionRequest(_cursor(index)), CancelToken()).text == leads.text
@@ -259,8 +259,8 @@ def test_an_answer_that_leads_to_the_suffix_wins_but_not_by_being_unlikely_itsel
 
 def test_a_beginning_does_not_win_by_being_shorter(index: WorkspaceIndex, judge: Judge) -> None:
     """What the model would not end there is less likely than its tokens are."""
-    begins = Candidate("shelf", -0.5, (), -6.0, -1.0, -9.0)
-    whole = Candidate("shelf.count()", -2.0, (), -0.1, -2.0, -9.0)
+    begins = Candidate("shelf", -0.5, (), -6.0, -10.0)
+    whole = Candidate("shelf.count()", -2.0, (), -0.1, -11.0)
     engine = Engine([begins.text], candidates=(begins, whole))
     completer = Completer(engine, CharTokenizer(), CompleterOptions(fit=Fit.JUDGE, judge_ms=20_000), judge=judge)
     assert completer.complete(CompletionRequest(_cursor(index)), CancelToken()).text == whole.text

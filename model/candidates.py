@@ -81,5 +81,6 @@ class Candidates(Generic[C]):
 
 
 def _explored(job: Job, answer: Candidate) -> list[Step]:
-    """Its tokens' and the one that ended it: where the answer could have gone on it could have differed too."""
-    return (job.steps or [])[: len(answer.token_ids) + 1]
+    """Its tokens' and the one that ended it: where the answer could have gone on it could have differed too. None where
+    nothing was said: silence is shown as such, whatever else might have been said."""
+    return (job.steps or [])[: len(answer.token_ids) + 1] if answer.token_ids else []

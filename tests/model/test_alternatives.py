@@ -133,7 +133,12 @@ def test_candidates_are_what_the_model_says_from_their_branch(engines: list[Engi
     assert [c.logprob for c in plain] == pytest.approx([c.logprob for c in drafted], abs=1e-3)
 
 
-def test_an_answer_that_the_model_hardly_ended_goes_on(byte_tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize(("script", "texts"), [("ab", ["ab", "ab+"]), ("", [""])])
+def test_an_answer_that_the_model_hardly_ended_goes_on(
+    byte_tokenizer: Tokenizer, script: str, texts: list[str]
+) -> None:
+    """And silence does not: nobody would see what else might have been said."""
+
     class Hesitant(Scripted):
         """Where the script ends, "+" comes as near as it can; behind that the model stops."""
 
@@ -143,9 +148,9 @@ def test_an_answer_that_the_model_hardly_ended_goes_on(byte_tokenizer: Tokenizer
             logits[end, ord("+")] = 9.9 if int(ids[-1]) != ord("+") else -10.0
             return logits
 
-    engine = Engine(Hesitant(byte_tokenizer, 3, "ab"), byte_tokenizer, EngineOptions(vocab_size=260))
+    engine = Engine(Hesitant(byte_tokenizer, 3, script), byte_tokenizer, EngineOptions(vocab_size=260))
     _, last = last_of(engine, GenerateRequest((1, 2, 3), max_tokens=8, alternatives=2))
-    assert [candidate.text for candidate in last.candidates] == ["ab", "ab+"]
+    assert [candidate.text for candidate in last.candidates] == texts
 
 
 def test_without_asking_there_are_none_and_a_cancel_leaves_the_first(engines: list[Engine[KVCache]]) -> None:
